@@ -1,0 +1,118 @@
+"""The whole flow on a fresh database: migrate, users, a real report twice, answers in Python and by HTTP."""
+
+import base64
+import csv
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import django
+
+EXAMPLE = Path(__file__).resolve().parent
+REPORT = Path("data", "oulad_intents.csv.gz")
+
+
+def main() -> None:
+    os.chdir(EXAMPLE)
+    Path("db.sqlite3").unlink(missing_ok=True)
+
+    say("A fresh database and its users")
+    manage("migrate", "--verbosity", "0")
+    manage("create_demo_users", str(REPORT))
+
+    say("The report, and the same report once more: a load can always be repeated")
+    manage("load_program_intents", str(REPORT), "--report", "report.json")
+    print("report.json:", Path("report.json").read_text())
+    manage("load_program_intents", str(REPORT))
+
+    history = history_of_a_learner_who_came_back()
+    learner = int(history[0]["learner"])
+    say(f"Learner {learner} left a program and came back: the answers in Python, as of each event and now")
+    ask_python(learner, [datetime.fromisoformat(row["effective_timestamp"]) for row in history])
+
+    say("The same question over HTTP")
+    with running_server() as server:
+        ask_http(f"{server}/api/program-intent/v1/program-intents/latest-certain/?learner={learner}")
+
+    say("Next: `make serve`, then open http://127.0.0.1:8000/ (the API) or http://127.0.0.1:8000/admin/")
+
+
+def say(text: str) -> None:
+    print(f"\n== {text}\n", flush=True)
+
+
+def manage(*arguments: str) -> None:
+    print("$ python manage.py", *arguments, flush=True)
+    if status := subprocess.run([sys.executable, "manage.py", *arguments]).returncode:
+        sys.exit(status)
+
+
+def history_of_a_learner_who_came_back() -> list[dict[str, str]]:
+    """The rows up to the report's first completion of a program that the learner had left before."""
+    history = defaultdict[tuple[str, str], list[dict[str, str]]](list)
+    with gzip.open(REPORT, "rt", encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            rows = history[row["learner"], row["program_uuid"]]
+            rows.append(row)
+            if row["reason"] == "COMPLETED" and any(earlier["reason"] == "UNREGISTERED" for earlier in rows):
+                return rows
+    raise LookupError(f"nobody in {REPORT} came back")
+
+
+def ask_python(learner: int, moments: list[datetime]) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "example_host.settings")
+    django.setup()
+    from program_intent.api import get_latest_certain_intents
+
+    for moment in [*moments, datetime.now(UTC)]:
+        print(f">>> get_latest_certain_intents({learner}, as_of={moment:%Y-%m-%d})")
+        for intent in get_latest_certain_intents(learner, as_of=moment).values():
+            print("   ", intent.program_uuid, intent.certainty, intent.reason, intent.effective_timestamp)
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*probe.getsockname())
+    command = ["manage.py", "runserver", "--noreload", address]
+    print("$ python", *command, flush=True)
+    with subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL) as server:
+        try:
+            wait_for(server, address)
+            yield f"http://{address}"
+        finally:
+            server.terminate()
+
+
+def wait_for(server: subprocess.Popen[bytes], address: str) -> None:
+    host, port = address.split(":")
+    deadline = time.monotonic() + 30
+    while server.poll() is None and time.monotonic() < deadline:
+        try:
+            return socket.create_connection((host, int(port)), timeout=1).close()
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    raise TimeoutError(f"the server did not answer on {address}")
+
+
+def ask_http(url: str) -> None:
+    print(f"$ curl --user admin:admin '{url}'", flush=True)
+    credentials = base64.b64encode(b"admin:admin").decode()
+    request = urllib.request.Request(url, headers={"Authorization": f"Basic {credentials}"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        print(json.dumps(json.load(response), indent=2), flush=True)
+
+
+if __name__ == "__main__":
+    main()

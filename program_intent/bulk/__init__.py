@@ -1,0 +1,28 @@
+"""One module per kind of database, one contract: judged rows in, what became of them out.
+
+``prepare(rows, connection)``
+    The rows in the form in which this database takes them fastest; touches no database.
+``insert(connection, prepared, created)``
+    Store the rows that are new and whose learner exists; the primary keys given to them.
+``count_inserted(connection, prepared, created)``
+    The same, and only how many there were.
+``stored(connection, prepared)``
+    The rows that are stored: position among the rows, primary key, created.
+``unknown(connection, prepared)``
+    The positions of the rows that are not stored and whose learner is no user.
+
+Rows are distinct. Nothing here judges, retries or reads settings.
+"""
+
+from types import ModuleType
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from program_intent.bulk import generic, mysql, postgresql, sqlite
+
+_MODULES = {"postgresql": postgresql, "sqlite": sqlite, "mysql": mysql}
+
+
+def for_connection(connection: BaseDatabaseWrapper) -> ModuleType:
+    """The module for this connection's database; Django's ORM serves the ones not named."""
+    return _MODULES.get(connection.vendor, generic)

@@ -1,0 +1,61 @@
+"""Any database, through Django's ORM alone: slow, plain, and the reference that the others are tested against."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
+
+from program_intent.exceptions import InvalidIntent
+from program_intent.models import ProgramIntent
+from program_intent.validation import NewIntent
+
+
+def prepare(rows: Sequence[NewIntent], connection: BaseDatabaseWrapper) -> Sequence[NewIntent]:
+    return rows
+
+
+def insert(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime) -> set[int]:
+    return {key for row in rows if (key := _insert_one(connection, row, created)) is not None}
+
+
+def count_inserted(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime) -> int:
+    return len(insert(connection, rows, created))
+
+
+def stored(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent]) -> list[tuple[int, int, datetime]]:
+    found = ((position, _same(connection, row).first()) for position, row in enumerate(rows))
+    return [(position, intent.pk, intent.created) for position, intent in found if intent]
+
+
+def unknown(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent]) -> set[int]:
+    users = get_user_model()._base_manager.using(connection.alias)
+    return {
+        position
+        for position, row in enumerate(rows)
+        if not users.filter(pk=row.learner).exists() and not _same(connection, row).exists()
+    }
+
+
+def _same(connection: BaseDatabaseWrapper, row: NewIntent) -> QuerySet[ProgramIntent]:
+    learner, program_uuid, reason, certainty, effective_timestamp = row
+    return ProgramIntent.objects.using(connection.alias).filter(
+        learner_id=learner,
+        program_uuid=program_uuid,
+        reason=reason,
+        certainty=certainty,
+        effective_timestamp=effective_timestamp,
+    )
+
+
+def _insert_one(connection: BaseDatabaseWrapper, row: NewIntent, created: datetime) -> int | None:
+    learner, *values = row
+    intent = ProgramIntent(None, learner, *values, created)
+    try:
+        with transaction.atomic(using=connection.alias):
+            intent.save(using=connection.alias)
+    except (IntegrityError, InvalidIntent):  # stored already; no such learner
+        return None
+    return intent.pk

@@ -1,0 +1,35 @@
+"""SQLite: the rows as one JSON text; the database reads it without giving Python a turn for each row."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from program_intent.bulk.sql import Prepared, database_values, execute_insert, stored, unknown
+from program_intent.validation import NewIntent
+
+__all__ = ["count_inserted", "insert", "prepare", "stored", "unknown"]
+
+_ROWS = """(
+SELECT key + 1 AS position, value ->> 0 AS learner_id, value ->> 1 AS program_uuid, value ->> 2 AS reason,
+value ->> 3 AS certainty, value ->> 4 AS effective_timestamp FROM json_each(%s)
+) s"""
+# Not INSERT OR IGNORE, which would also pass over a violated CHECK.
+_ON_CONFLICT = "ON CONFLICT DO NOTHING"
+
+
+def prepare(rows: Sequence[NewIntent], connection: BaseDatabaseWrapper) -> Prepared:
+    return Prepared(_ROWS, (json.dumps(database_values(rows, connection)),), len(rows))
+
+
+def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> set[int]:
+    with connection.cursor() as cursor:
+        execute_insert(connection, cursor, prepared, created, on_conflict=f"{_ON_CONFLICT} RETURNING id")
+        return {key for (key,) in cursor.fetchall()}
+
+
+def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
+    with connection.cursor() as cursor:
+        execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
+        return int(cursor.rowcount)

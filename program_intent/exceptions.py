@@ -1,0 +1,29 @@
+"""Every error this app raises: one root, so that a host can catch them together."""
+
+from collections.abc import Mapping
+
+
+class ProgramIntentError(Exception):
+    """Root of all errors raised by program_intent."""
+
+
+class InvalidIntent(ProgramIntentError):
+    """An intent was refused; ``errors`` maps each field name to its list of messages."""
+
+    def __init__(self, errors: Mapping[str, list[str]]) -> None:
+        self.errors: dict[str, list[str]] = dict(errors)
+        super().__init__("; ".join(f"{field}: {' '.join(messages)}" for field, messages in errors.items()))
+
+    def __reduce__(self) -> tuple[type["InvalidIntent"], tuple[dict[str, list[str]]]]:
+        return type(self), (self.errors,)
+
+
+class AppendOnlyError(ProgramIntentError):
+    """Intents are never modified or deleted: record a new intent with program_intent.api.record_intent."""
+
+    def __init__(self, attempted: str) -> None:
+        super().__init__(f"{attempted} is refused. {type(self).__doc__}")
+
+
+class LoadError(ProgramIntentError):
+    """A load could not run or was stopped; the message is one line for the operator."""

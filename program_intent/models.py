@@ -1,0 +1,122 @@
+"""The one table of the app, and the doors that keep it append-only."""
+
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.db import connections, models, router
+from django.utils.translation import gettext_lazy as _
+from model_utils.fields import AutoCreatedField
+
+from program_intent.data import Certainty
+from program_intent.exceptions import AppendOnlyError, InvalidIntent
+from program_intent.validation import Judge, unknown_learner
+
+
+class ProgramIntentQuerySet(models.QuerySet):
+    """Reads as any queryset; whatever would change, drop or bypass the judging of rows is refused.
+
+    Deleting a user still takes the learner's intents along: Django's cascade uses ``_raw_delete``.
+    """
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("update()")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("bulk_update()")
+
+    def delete(self) -> NoReturn:
+        raise AppendOnlyError("delete()")
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError(
+            "bulk_create() (it would skip the checks; use program_intent.api.record_intents)",
+        )
+
+    # As in Django: no manager.delete(), so that nobody deletes a table by a slip.
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+    update.alters_data = True  # type: ignore[attr-defined]
+
+
+class ProgramIntent(models.Model):
+    """What a learner means to do about a program, why we believe it, how sure we are, and since when.
+
+    The learner key has no database constraint and no index of its own: both engines lock the parent row for every child
+    inserted, which would block logins during a load (docs/decisions/0001).
+
+    .. pii: links a learner to the programs they mean to complete
+    .. pii_types: id
+    .. pii_retirement: local_api
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    learner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        db_constraint=False,
+        db_index=False,
+        related_name="program_intents",
+        help_text=_("The user whose intent this is."),
+    )
+    program_uuid = models.UUIDField(_("program UUID"))
+    reason = models.CharField(max_length=64, help_text=_("Why we believe it, e.g. BUNDLE_PURCHASE."))
+    certainty = models.CharField(max_length=11, choices=[(each.value, each.value) for each in Certainty])
+    effective_timestamp = models.DateTimeField(help_text=_("When the event that made the intent happened."))
+    created = AutoCreatedField(help_text=_("When it was written; one batch shares one value."))
+
+    objects = models.Manager.from_queryset(ProgramIntentQuerySet)()
+
+    class Meta:
+        # So that _base_manager, which related managers and save() use, has the same closed doors.
+        base_manager_name = "objects"
+        default_permissions = ("add", "view")
+        verbose_name = _("program intent")
+        constraints = [
+            # "Once", and the read of one learner: every intent of a program lies together, by certainty and time.
+            models.UniqueConstraint(
+                fields=["learner", "program_uuid", "certainty", "effective_timestamp", "reason"],
+                name="program_intent_once",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(certainty__in=[each.value for each in Certainty]),
+                name="program_intent_certainty",
+            ),
+        ]
+        indexes = [
+            # The read of one program: its learners in order.
+            models.Index(
+                fields=["program_uuid", "learner", "certainty", "effective_timestamp"],
+                name="program_intent_program",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.learner_id}: {self.certainty} {self.program_uuid} ({self.reason})"
+
+    def save_base(self, raw: bool = False, using: str | None = None, **kwargs: Any) -> None:
+        """Insert a new row, judged like every other door; a stored row is refused.
+
+        ``save_base`` and not ``save``, because fixtures call it directly. A fixture (``raw``) may name users that come
+        later in the same file, so there alone the learner is not looked up.
+
+        :raises AppendOnlyError: the row, or another with this primary key, is stored already.
+        :raises InvalidIntent: a value is refused, or the learner does not exist.
+        :raises django.db.IntegrityError: the same intent is stored already, as for any unique row in Django.
+        """
+        using = using or router.db_for_write(type(self), instance=self)
+        stored = type(self)._base_manager.using(using)
+        if not self._state.adding or (self.pk is not None and stored.filter(pk=self.pk).exists()):
+            raise AppendOnlyError("save() of a stored intent")
+        self._judge(using, look_up_learner=not raw)
+        super().save_base(raw=raw, using=using, **{**kwargs, "force_insert": True, "update_fields": None})
+
+    def _judge(self, using: str, *, look_up_learner: bool) -> None:
+        values = (self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp)
+        judged = Judge(connections[using])(values)
+        learners = self._meta.get_field("learner").related_model._base_manager.using(using)
+        if look_up_learner and judged.learner not in learners.filter(pk=judged.learner).values_list("pk", flat=True):
+            raise InvalidIntent({"learner": [unknown_learner(judged.learner)]})
+        self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp = judged
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise AppendOnlyError("delete()")

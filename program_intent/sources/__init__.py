@@ -1,0 +1,1 @@
+"""Outside data as raw rows; no judgement here."""

@@ -1,0 +1,141 @@
+"""The only code that inserts: a judged row goes in once, whoever brings it and however often."""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError, connections, router, transaction
+from django.utils import timezone
+
+from program_intent import bulk
+from program_intent.data import Intent, Outcome
+from program_intent.exceptions import InvalidIntent
+from program_intent.models import ProgramIntent
+from program_intent.validation import Judge, NewIntent, learner_field, unknown_learner
+
+T = TypeVar("T")
+
+# One statement's worth of rows: bounds the size of a statement (MariaDB takes 16 MiB by default) for any caller.
+CHUNK = 10_000
+# PostgreSQL: serialization failure, deadlock. MariaDB and MySQL: deadlock, record changed since the last read.
+_TRANSIENT = {"40001", "40P01", 1213, 1020}
+_ATTEMPTS = 8
+
+
+def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome]:
+    """Judge and store rows whose ``learner`` is a value of the user's ``learner_field``, or a user.
+
+    One outcome per row, in order. All share one creation time, which is also the effective time of a row without one.
+    """
+    using = router.db_for_write(ProgramIntent)
+    now = timezone.now()
+    judge = Judge(connections[using], learner_field=learner_field, default_time=now)
+    verdicts = [_verdict(judge, row) for row in rows]
+    judged = dict.fromkeys(verdict for verdict in verdicts if isinstance(verdict, NewIntent))
+    keys = resolve_learners({row.learner for row in judged}, field=learner_field, using=using)
+    known = {row: row._replace(learner=keys[row.learner]) for row in judged if row.learner in keys}
+    written = retrying(using, lambda: _write(list(known.values()), now, using)) if known else {}
+    outcomes = []
+    met: set[NewIntent] = set()
+    for verdict in verdicts:
+        if isinstance(verdict, InvalidIntent):
+            outcomes.append(Outcome("rejected", None, verdict.errors))
+        elif (found := written.get(known.get(verdict, verdict))) is None:
+            outcomes.append(Outcome("rejected", None, {"learner": [unknown_learner(verdict.learner)]}))
+        else:
+            intent, new = found
+            outcomes.append(Outcome("created" if new and verdict not in met else "duplicate", intent))
+            met.add(verdict)
+    return outcomes
+
+
+def _verdict(judge: Judge, row: object) -> NewIntent | InvalidIntent:
+    try:
+        return judge.row(row)
+    except InvalidIntent as refused:
+        return refused
+
+
+def _write(rows: Sequence[NewIntent], created: datetime, using: str) -> dict[NewIntent, tuple[Intent, bool]]:
+    """The stored intent of each row, and whether it is new; a row whose learner is no user is left out."""
+    connection = connections[using]
+    engine = bulk.for_connection(connection)
+    written = {}
+    for start in range(0, len(rows), CHUNK):
+        chunk = rows[start : start + CHUNK]
+        prepared = engine.prepare(chunk, connection)
+        new = engine.insert(connection, prepared, created)
+        only_one = len(chunk) == 1 and new
+        stored = [(0, *new, created)] if only_one else engine.stored(connection, prepared)
+        for position, key, written_at in stored:
+            row = chunk[position]
+            written[row] = Intent(key, *row, created=written_at), key in new
+    return written
+
+
+def write_batch(rows: Sequence[NewIntent], using: str) -> tuple[int, set[NewIntent]]:
+    """Store distinct rows in one transaction: how many were new, and those whose learner is no user."""
+    connection = connections[using]
+    engine = bulk.for_connection(connection)
+    prepared = engine.prepare(rows, connection)
+
+    def write() -> tuple[int, set[NewIntent]]:
+        count = engine.count_inserted(connection, prepared, timezone.now())
+        unknown = engine.unknown(connection, prepared) if count < len(rows) else ()
+        return count, {rows[position] for position in unknown}
+
+    return retrying(using, write)
+
+
+def stored_rows(rows: Sequence[NewIntent], using: str) -> set[NewIntent]:
+    """Those of the rows that are stored."""
+    connection = connections[using]
+    engine = bulk.for_connection(connection)
+    return {rows[position] for position, *_ in engine.stored(connection, engine.prepare(rows, connection))}
+
+
+def unknown_rows(rows: Sequence[NewIntent], using: str) -> set[NewIntent]:
+    """Those of the rows that are not stored and whose learner is no user."""
+    connection = connections[using]
+    engine = bulk.for_connection(connection)
+    return {rows[position] for position in engine.unknown(connection, engine.prepare(rows, connection))}
+
+
+def resolve_learners(values: Collection[Any], *, field: str, using: str) -> dict[Any, Any]:
+    """The primary key of the user named by each value, exactly: a collation's idea of equality does not count.
+
+    Values of the primary key stand for themselves; whether such a user exists is checked while inserting.
+    """
+    named = learner_field(field)
+    if named.primary_key:
+        return {value: value for value in values}
+    users = get_user_model()._base_manager.using(using)
+    listed = list(values)
+    size = connections[using].ops.bulk_batch_size([named], listed) or 1
+    found: dict[Any, Any] = {}
+    for start in range(0, len(listed), size):
+        chunk = listed[start : start + size]
+        found.update(users.filter(**{f"{field}__in": chunk}).values_list(field, "pk"))
+    return {value: found[value] for value in values if value in found}
+
+
+def retrying(using: str, work: Callable[[], T]) -> T:
+    """Do the work in a transaction, again after a deadlock or serialization failure.
+
+    Inside the caller's transaction it is done once, and such a failure is raised: only the caller can start again.
+    """
+    if connections[using].in_atomic_block:
+        return work()
+    for attempt in range(_ATTEMPTS - 1):
+        try:
+            with transaction.atomic(using=using):
+                return work()
+        except DatabaseError as error:
+            if not _TRANSIENT & {getattr(error.__cause__, "sqlstate", None), *error.args[:1]}:
+                raise
+            time.sleep(random.uniform(0, 0.02 * 2**attempt))
+    with transaction.atomic(using=using):
+        return work()

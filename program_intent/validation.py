@@ -1,0 +1,291 @@
+"""The only home of the rules: Python, REST, files and fixtures are all judged here, in the same words.
+
+A rule that a value breaks raises :class:`Refused`; a :class:`Judge` gathers them into one ``InvalidIntent`` per row.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from program_intent.data import FIELDS, Certainty
+from program_intent.exceptions import InvalidIntent
+
+REQUIRED = "This field is required."
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}", re.I | re.A)
+_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.I | re.A)
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*", re.A)
+_TIME = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d(?::\d\d)?)(?:\.(?P<fraction>\d+))?"
+    r"(?: ?(?P<utc>Z|UTC)| ?(?P<offset>[+-]\d\d(?::?\d\d)?))?",
+    re.I | re.A,
+)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.A)
+
+
+class NewIntent(NamedTuple):
+    """A judged row: ``learner`` is the canonical value of the field that names learners, the time is in UTC."""
+
+    learner: Any
+    program_uuid: UUID
+    reason: str
+    certainty: Certainty
+    effective_timestamp: datetime
+
+
+class Refused(ValueError):
+    """One value breaks one rule; the message says what was expected."""
+
+
+def shown(value: object) -> str:
+    """The value as a message may quote it: short, and with control characters and lone surrogates escaped."""
+    try:
+        text = repr(value)
+    except Exception:  # any class of the host may come in here; 10**5000 has no repr either
+        return f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def parse_uuid(value: object) -> UUID:
+    """A UUID, or its text with or without hyphens in any case."""
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, str) and len(value) <= 64:
+        return _parse_uuid_text(value)
+    raise Refused(f"Expected a UUID, not {shown(value)}.")
+
+
+@lru_cache(maxsize=4096)  # a report names few programs many times
+def _parse_uuid_text(text: str) -> UUID:
+    stripped = text.strip()
+    if not _UUID.fullmatch(stripped):
+        raise Refused(f"Expected a UUID, with or without hyphens, not {shown(text)}.")
+    return UUID(stripped)
+
+
+def parse_reason(value: object) -> str:
+    """Up to 64 characters ``[A-Z][A-Z0-9_]*``, upper-cased after trimming."""
+    if isinstance(value, str) and _REASON.fullmatch(reason := value.strip()):
+        return reason.upper()
+    raise Refused(
+        "Expected a reason of up to 64 letters, digits and underscores that starts with a letter, "
+        f"such as BUNDLE_PURCHASE, not {shown(value)}."
+    )
+
+
+_CERTAINTIES = {each.value: each for each in Certainty}
+
+
+def parse_certainty(value: object) -> Certainty:
+    """One of the three certainties, spelled as they are."""
+    if isinstance(value, str) and (certainty := _CERTAINTIES.get(value.strip())):
+        return certainty
+    raise Refused(f"Expected one of {', '.join(_CERTAINTIES)}, not {shown(value)}.")
+
+
+def parse_timestamp(value: object, zone: tzinfo | None = None) -> datetime:
+    """An aware time in UTC; ``zone`` is given to a text without an offset, and only to a text."""
+    moment = _parse_time_text(value, zone) if isinstance(value, str) else value
+    if not isinstance(moment, datetime):
+        raise Refused(f"Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not {shown(value)}.")
+    try:
+        if moment.utcoffset() is None:
+            raise Refused(f"Expected a time with a UTC offset, such as 2022-04-12T00:00:00Z, not {shown(value)}.")
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        moment = None
+    if moment is None or not EARLIEST <= moment <= LATEST:
+        raise Refused(f"Expected a time from 1900-01-01 to 9999-12-30, not {shown(value)}.")
+    return moment
+
+
+def _parse_time_text(text: str, zone: tzinfo | None) -> datetime:
+    match = _TIME.fullmatch(text.strip()) if len(text) <= 64 else None
+    if match is None:
+        if _DATE.fullmatch(text.strip()):
+            raise Refused(f"Expected a time with the date, such as 2022-04-12T00:00:00Z, not {shown(text)}.")
+        raise Refused(f"Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not {shown(text)}.")
+    date, clock, fraction, utc, offset = match.groups()
+    if fraction and fraction[6:].strip("0"):
+        raise Refused(f"Expected at most six decimals of a second, not {shown(text)}.")
+    decimals = f".{fraction[:6]:0<6}" if fraction else ""
+    if fraction and len(clock) == 5:
+        raise Refused(f"Expected seconds before the decimals, not {shown(text)}.")
+    try:
+        moment = datetime.fromisoformat(f"{date}T{clock}{decimals}{'+00:00' if utc else offset or ''}")
+    except ValueError as error:
+        raise Refused(f"Expected a time that exists, not {shown(text)}: {error}.") from None
+    return _localize(moment, zone, text) if moment.tzinfo is None and zone else moment
+
+
+def _localize(moment: datetime, zone: tzinfo, text: str) -> datetime:
+    first, second = moment.replace(tzinfo=zone, fold=0), moment.replace(tzinfo=zone, fold=1)
+    if first.utcoffset() != second.utcoffset():
+        # A skipped time does not come back from UTC as it went; an ambiguous one does.
+        skipped = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment
+        raise Refused(f"{shown(text)} {'does not exist' if skipped else 'happens twice'} in {zone}: give its offset.")
+    return first
+
+
+def learner_field(name: str) -> "models.Field[Any, Any]":
+    """The field of the user model that names learners; ``pk`` is its primary key."""
+    meta = get_user_model()._meta
+    return meta.pk if name == "pk" else meta.get_field(name)  # type: ignore[return-value]  # get_field may give a relation's far side; a system check refuses it
+
+
+def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[object], Any]:
+    """How a value that names a learner by field ``name`` becomes the canonical value of that field.
+
+    Exact by intent: ``True``, ``1.0``, ``1_000``, ``007`` and digits outside ASCII are no integers, and a text is
+    taken as it stands.
+    """
+    user_model = get_user_model()
+    field = named = learner_field(name)
+    while isinstance(field, models.ForeignKey):  # a user model whose key is its parent link
+        field = field.target_field
+    if isinstance(field, models.IntegerField):
+        low, high = connection.ops.integer_field_range(field.get_internal_type())
+        parse: Callable[[Any], Any] = lambda value: _parse_integer(value, low, high)  # noqa: E731
+    elif isinstance(field, models.UUIDField):
+        parse = uuid_parser(connection)
+    elif isinstance(field, models.CharField | models.TextField):
+        parse = _parse_text
+    else:
+        parse = lambda value: _parse_by_field(field, value)  # noqa: E731
+
+    def parse_learner(value: object) -> Any:
+        if type(value) not in (str, int) and isinstance(value, user_model):
+            if value.pk is None:
+                raise Refused("Expected a saved user, not one without a primary key.")
+            value = getattr(value, named.attname)
+        return parse(value)
+
+    return parse_learner
+
+
+def _parse_integer(value: object, low: int | None, high: int | None) -> int:
+    if isinstance(value, str) and len(value) <= 40 and _INTEGER.fullmatch(text := value.strip()):
+        value = int(text)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if (low is None or value >= low) and (high is None or value <= high):
+            return int(value)
+        raise Refused(unknown_learner(value))
+    raise Refused(f"Expected an integer that names a user, not {shown(value)}.")
+
+
+def _parse_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Refused(f"Expected a text that names a user, not {shown(value)}.")
+    if "\0" in value or value.encode("utf-8", "replace").decode() != value:
+        raise Refused(unknown_learner(value))  # no database stores NUL or a lone surrogate
+    return value
+
+
+def _parse_by_field(field: "models.Field[Any, Any]", value: object) -> Any:
+    try:
+        return field.to_python(value)
+    except (ValidationError, TypeError, ValueError, ArithmeticError):
+        raise Refused(f"Expected a value that names a user, not {shown(value)}.") from None
+
+
+def unknown_learner(value: object) -> str:
+    """The message for a learner who is no user."""
+    return f"No user is named by {shown(value)}."
+
+
+def uuid_parser(connection: BaseDatabaseWrapper) -> Callable[[object], UUID]:
+    """:func:`parse_uuid`, and on MariaDB also the refusal of what its UUID column cannot hold."""
+    if not (connection.vendor == "mysql" and connection.features.has_native_uuid_field):
+        return parse_uuid
+
+    def parse_for_mariadb(value: object) -> UUID:
+        parsed = parse_uuid(value)
+        if not fits_mariadb(parsed):
+            raise Refused(f"{parsed} cannot be stored: MariaDB's UUID column refuses this variant of UUID.")
+        return parsed
+
+    return parse_for_mariadb
+
+
+def fits_mariadb(value: UUID) -> bool:
+    """Whether MariaDB's UUID column can hold it: not if byte 6 >= 0x80 and 0 < byte 8 <= 0x80 (MDEV-29959)."""
+    return not (value.bytes[6] >= 0x80 and 0 < value.bytes[8] <= 0x80)
+
+
+class Judge:
+    """Judges the rows of one batch: raw values in, a :class:`NewIntent` out, or ``InvalidIntent`` with every reason.
+
+    ``learner_field`` is the user model's field that names learners. A missing time becomes ``default_time``, or is
+    refused if that is None. ``zone`` is given to texts without an offset.
+    """
+
+    def __init__(
+        self,
+        connection: BaseDatabaseWrapper,
+        *,
+        learner_field: str = "pk",
+        default_time: datetime | None = None,
+        zone: tzinfo | None = None,
+    ) -> None:
+        self._default_time = default_time
+        self._zone = zone
+        self._parsers: tuple[Callable[[object], Any], ...] = (
+            learner_parser(learner_field, connection),
+            uuid_parser(connection),
+            parse_reason,
+            parse_certainty,
+            self._parse_time,
+        )
+
+    def __call__(self, values: tuple[Any, ...]) -> NewIntent:
+        """Judge the five values in the order of ``FIELDS``; None and an empty text are missing.
+
+        :raises InvalidIntent: with the messages of every field that was refused.
+        """
+        learner, program_uuid, reason, certainty, time = self._parsers
+        try:
+            return NewIntent(
+                learner(values[0]),
+                program_uuid(values[1]),
+                reason(values[2]),
+                certainty(values[3]),
+                time(values[4]),
+            )
+        except Refused:
+            raise InvalidIntent(self._errors(values)) from None
+
+    def row(self, row: object) -> NewIntent:
+        """Judge a mapping; other keys than ``FIELDS`` are ignored, as other columns of a file are.
+
+        :raises InvalidIntent: as above, or under ``non_field_errors`` if it is no mapping.
+        """
+        if not isinstance(row, Mapping):
+            raise InvalidIntent(
+                {"non_field_errors": [f"Expected an object with the fields of an intent, not {shown(row)}."]}
+            )
+        return self(tuple(row.get(name) for name in FIELDS))
+
+    def _parse_time(self, value: object) -> datetime:
+        if value is None and self._default_time:
+            return self._default_time
+        return parse_timestamp(value, self._zone)
+
+    def _errors(self, values: tuple[Any, ...]) -> dict[str, list[str]]:
+        errors = {}
+        for name, value, parse in zip(FIELDS, values, self._parsers, strict=True):
+            try:
+                parse(value)
+            except Refused as refused:
+                missing = value is None or (isinstance(value, str) and not value.strip())
+                errors[name] = [REQUIRED if missing else str(refused)]
+        return errors

@@ -1,0 +1,47 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# Read as text: importing the package would need Django, which a build does not have.
+VERSION = re.search(r'^__version__ = "(.+)"$', Path("program_intent/__init__.py").read_text(), re.MULTILINE)
+assert VERSION, "program_intent/__init__.py has no __version__"
+
+setup(
+    name="program-intent",
+    version=VERSION[1],
+    description="Append-only record of which learners intend to complete which programs, for Django",
+    long_description=Path("README.rst").read_text(encoding="utf-8"),
+    long_description_content_type="text/x-rst",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE.txt"],
+    packages=find_packages(include=["program_intent", "program_intent.*"]),
+    package_data={"program_intent": ["py.typed"]},
+    python_requires=">=3.11",
+    install_requires=[
+        "Django>=5.2,<6.2",
+        "django-model-utils>=5.0",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "rest": ["djangorestframework>=3.16,<3.19", "drf-spectacular>=0.28"],
+        # The binary wheels need no compiler; a host that builds psycopg itself leaves the extra out.
+        "postgresql": ["psycopg[binary]>=3.1.18"],
+        "mysql": ["mysqlclient>=2.2.1"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Framework :: Django",
+        "Framework :: Django :: 5.2",
+        "Framework :: Django :: 6.0",
+        "Framework :: Django :: 6.1",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Education",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Education",
+        "Typing :: Typed",
+    ],
+)
