@@ -7,6 +7,7 @@ BIN := .venv/bin
 PYENV := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[123]*/bin/python)
 TOX = $(BIN)/tox run $(if $(PYENV),--discover $(PYENV))
 
+.DELETE_ON_ERROR:
 .PHONY: help demo serve test check docs wheel tox clean
 
 help: ## Show this list
@@ -30,11 +31,12 @@ test: .venv/test ## Run the suite on each database that answers; ENGINES="sqlite
 		|| echo "mysqlclient could not be built (needs gcc, pkg-config and libmariadb-dev): .venv/mysqlclient.log"
 	$(BIN)/python -m tests.run_engines
 
-check: .venv/check docs ## Lint, types, layers, docs, migrations on the oldest and the newest Django
+check: .venv/check ## Lint, types, layers, docs, migrations on the oldest and the newest Django
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(MAKE) docs
 	$(TOX) -m migrations
 
 docs: .venv/check ## Build the documentation into docs/_build/html, warnings are errors

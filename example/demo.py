@@ -58,14 +58,15 @@ def manage(*arguments: str) -> None:
 
 
 def history_of_a_learner_who_came_back() -> list[dict[str, str]]:
-    """The rows up to the report's first completion of a program that the learner had left before."""
+    """The rows up to the report's first completion by a learner who had registered and then left before."""
     history = defaultdict[tuple[str, str], list[dict[str, str]]](list)
     with gzip.open(REPORT, "rt", encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             rows = history[row["learner"], row["program_uuid"]]
             rows.append(row)
-            if row["reason"] == "COMPLETED" and any(earlier["reason"] == "UNREGISTERED" for earlier in rows):
-                return rows
+            match [earlier["reason"] for earlier in rows]:
+                case ["REGISTERED", *between, "COMPLETED"] if "UNREGISTERED" in between:
+                    return rows
     raise LookupError(f"nobody in {REPORT} came back")
 
 

@@ -3,18 +3,21 @@
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from datetime import tzinfo
-from typing import NamedTuple, TypeVar
+from functools import partial
+from threading import Thread
+from typing import Any, NamedTuple, TypeVar
 
-from django.db import DatabaseError, connections
+from django.db import connections
 
-from program_intent import store
+from program_intent import store, validation
 from program_intent.data import LoadReport
 from program_intent.exceptions import InvalidIntent, LoadError
-from program_intent.sources.report_file import Report
-from program_intent.validation import Judge, NewIntent, learner_field, unknown_learner
+from program_intent.sources.report_file import Block, Report, Values
+from program_intent.store import Spelled
+from program_intent.validation import Judge, NewIntent, unknown_learner
 
 T = TypeVar("T")
 
@@ -23,12 +26,28 @@ BATCH = 50_000
 
 
 class Entry(NamedTuple):
-    """A record of a file with its verdict: the judged row, or why it is refused."""
+    """A rejected record of a file."""
 
     report: Report
     line: int
     original: str
-    verdict: NewIntent | str
+
+
+class Batch:
+    """Blocks of files and, for each of their records in order, the verdict.
+
+    A verdict is the judged row, spelled for the database if the file names learners by their primary key, or the text
+    of why it is refused.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[Report, Block]] = []
+        self.verdicts: list[NewIntent | Spelled | str] = []
+
+    def entries(self) -> Iterator[Entry]:
+        for report, block in self.blocks:
+            for line, original in zip(block.lines, block.originals, strict=True):
+                yield Entry(report, line, original.rstrip("\r\n"))
 
 
 class Load:
@@ -47,6 +66,8 @@ class Load:
     ) -> None:
         self._using = using
         self._learner_field = learner_field
+        self._names_keys = validation.learner_field(learner_field).primary_key
+        self._spell = store.speller(using)
         self._judge = Judge(connections[using], learner_field=learner_field, zone=zone)
         self._dry_run = dry_run
         self._max_rejects = max_rejects
@@ -69,72 +90,83 @@ class Load:
     def run(self, reports: Sequence[Report]) -> None:
         """Load the files, in order.
 
-        :raises LoadError: a file breaks off, the database fails, or too many rows are refused; what was stored stays.
+        :raises LoadError: a file breaks off, or too many rows are refused; what was stored stays.
         """
-        with closing(sqlite3.connect("")) as seen:  # a private file that vanishes with the connection
+        # A private file that vanishes with the connection.
+        with closing(sqlite3.connect("")) as seen:
             seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
-            try:
-                for entries in _ahead(self._batches(reports)):
-                    self._settle(entries, seen)
-                    self._progress(self.counts)
-            except DatabaseError as error:
-                raise LoadError(f"The database failed: {str(error).strip().splitlines()[0]}") from error
-            except KeyboardInterrupt as error:
-                raise LoadError("Interrupted; what was stored stays, and the load can be run again.") from error
+            for batch in _ahead(self._batches(reports)):
+                self._settle(batch, seen)
+                self._progress(self.counts)
 
-    def _batches(self, reports: Iterable[Report]) -> Iterator[list[Entry]]:
-        entries: list[Entry] = []
+    def _batches(self, reports: Iterable[Report]) -> Iterator[Batch]:
+        batch = Batch()
         try:
             for report in reports:
-                for record in report.records():
-                    try:
-                        verdict = record.error or self._judge(record.values)
-                    except InvalidIntent as refused:
-                        verdict = str(refused)
-                    entries.append(Entry(report, record.line, record.original, verdict))
-                    if len(entries) == BATCH:
-                        yield entries
-                        entries = []
+                for block in report.blocks():
+                    batch.blocks.append((report, block))
+                    batch.verdicts += self._judge_block(block)
+                    if len(batch.verdicts) >= BATCH:
+                        yield batch
+                        batch = Batch()
         except LoadError:
-            if entries:
-                yield entries
+            yield batch
             raise
-        if entries:
-            yield entries
+        yield batch
 
-    def _settle(self, entries: list[Entry], seen: sqlite3.Connection) -> None:
-        verdicts = self._verdicts(entries)
+    def _judge_block(self, block: Block) -> Iterable[NewIntent | Spelled | str]:
+        spell = self._spell if self._names_keys else partial(map, NewIntent)
+        if block.rows and str not in set(map(type, block.rows)):
+            columns = self._judge.columns(block.rows)
+            if columns is not None:
+                return spell(*columns)
+        return [self._judge_row(row, spell) for row in block.rows]
+
+    def _judge_row(self, row: Values | str, spell: Callable[..., Iterable[Any]]) -> NewIntent | Spelled | str:
+        if isinstance(row, str):
+            return row
+        try:
+            (verdict,) = spell(*([value] for value in self._judge(row)))
+        except InvalidIntent as refused:
+            return str(refused)
+        return verdict
+
+    def _settle(self, batch: Batch, seen: sqlite3.Connection) -> None:
+        verdicts = self._verdicts(batch)
         if self._max_rejects is not None:
             verdicts = self._up_to_last_reject(verdicts, self._max_rejects - self._rejected)
         rows = _distinct(verdicts)
         created, refused = self._try_batch(rows, seen) if self._dry_run else store.write_batch(rows, self._using)
-        for entry, verdict in zip(entries, verdicts, strict=False):
-            if isinstance(verdict, str):
-                self._count_reject(entry, verdict)
-            elif verdict in refused:
-                self._count_reject(entry, _unknown(verdict.learner))
+        errors = [
+            (entry, verdict if isinstance(verdict, str) else _unknown(verdict[0]))
+            for entry, verdict in zip(batch.entries(), verdicts, strict=False)
+            if isinstance(verdict, str) or verdict in refused
+        ]
         self._read += len(verdicts)
         self._created += created
+        self._rejected += len(errors)
+        for entry, error in errors:
+            self._reject(entry, error)
         if self._max_rejects is not None and self._rejected > self._max_rejects:
             raise LoadError(f"Stopped: more than {self._max_rejects} rows were rejected.")
 
-    def _verdicts(self, entries: list[Entry]) -> list[NewIntent | str]:
+    def _verdicts(self, batch: Batch) -> list[Spelled | str]:
         """The verdicts, with the learner's primary key in place of what the file calls the learner."""
-        verdicts = [entry.verdict for entry in entries]
-        if learner_field(self._learner_field).primary_key:
+        verdicts = batch.verdicts
+        if self._names_keys:
             return verdicts
         named = {verdict.learner for verdict in verdicts if isinstance(verdict, NewIntent)}
         keys = store.resolve_learners(named, field=self._learner_field, using=self._using)
         return [
             verdict
             if isinstance(verdict, str)
-            else verdict._replace(learner=keys[verdict.learner])
+            else next(self._spell(*([value] for value in verdict._replace(learner=keys[verdict.learner]))))
             if verdict.learner in keys
             else _unknown(verdict.learner)
             for verdict in verdicts
         ]
 
-    def _up_to_last_reject(self, verdicts: list[NewIntent | str], allowed: int) -> list[NewIntent | str]:
+    def _up_to_last_reject(self, verdicts: list[Spelled | str], allowed: int) -> list[Spelled | str]:
         """The verdicts up to and with the reject that is one too many: what follows is neither read nor stored."""
         refused = store.unknown_rows(_distinct(verdicts), self._using)
         for index, verdict in enumerate(verdicts):
@@ -144,35 +176,44 @@ class Load:
                 return verdicts[: index + 1]
         return verdicts
 
-    def _try_batch(self, rows: Sequence[NewIntent], seen: sqlite3.Connection) -> tuple[int, set[NewIntent]]:
+    def _try_batch(self, rows: Sequence[Spelled], seen: sqlite3.Connection) -> tuple[int, set[Spelled]]:
         """What writing the rows would say, counting those of the batches before as if they had been written."""
         refused = store.unknown_rows(rows, self._using)
         stored = store.stored_rows(rows, self._using)
         keys = ((_key(row),) for row in rows if row not in refused and row not in stored)
         return seen.executemany("INSERT OR IGNORE INTO seen VALUES (?)", keys).rowcount, refused
 
-    def _count_reject(self, entry: Entry, error: str) -> None:
-        self._rejected += 1
-        self._reject(entry, error)
 
-
-def _distinct(verdicts: Iterable[NewIntent | str]) -> list[NewIntent]:
-    return list(dict.fromkeys(verdict for verdict in verdicts if isinstance(verdict, NewIntent)))
+def _distinct(verdicts: Iterable[Spelled | str]) -> list[Spelled]:
+    return list(dict.fromkeys(verdict for verdict in verdicts if not isinstance(verdict, str)))
 
 
 def _unknown(learner: object) -> str:
     return f"learner: {unknown_learner(learner)}"
 
 
-def _key(row: NewIntent) -> str:
-    learner, program_uuid, reason, certainty, effective_timestamp = row
-    return f"{program_uuid.hex} {reason} {certainty} {effective_timestamp.isoformat()} {learner}"
+def _key(row: Spelled) -> str:
+    learner, *values = row
+    return " ".join((*map(str, values), str(learner)))  # last, because only a learner may hold a space
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:
     """The same batches, each made in another thread while the database works on the one before."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        future = pool.submit(next, batches, None)
-        while (batch := future.result()) is not None:
-            future = pool.submit(next, batches, None)
-            yield batch
+    made = _start(batches)
+    while (batch := made.result()) is not None:
+        made = _start(batches)
+        yield batch
+
+
+def _start(batches: Iterator[T]) -> "Future[T | None]":
+    """Make the next batch in a thread for which nobody waits when the load stops: its input may be a silent pipe."""
+    made: Future[T | None] = Future()
+
+    def make() -> None:
+        try:
+            made.set_result(next(batches, None))
+        except BaseException as error:
+            made.set_exception(error)
+
+    Thread(target=make, daemon=True).start()
+    return made

@@ -4,6 +4,8 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from django.db import connections, models, router
+from django.db.models.signals import pre_save
+from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 from model_utils.fields import AutoCreatedField
 
@@ -96,21 +98,18 @@ class ProgramIntent(models.Model):
     def save_base(self, raw: bool = False, using: str | None = None, **kwargs: Any) -> None:
         """Insert a new row, judged like every other door; a stored row is refused.
 
-        ``save_base`` and not ``save``, because fixtures call it directly. A fixture (``raw``) may name users that come
-        later in the same file, so there alone the learner is not looked up.
-
         :raises AppendOnlyError: the row, or another with this primary key, is stored already.
         :raises InvalidIntent: a value is refused, or the learner does not exist.
         :raises django.db.IntegrityError: the same intent is stored already, as for any unique row in Django.
         """
         using = using or router.db_for_write(type(self), instance=self)
+        self._admit(using, look_up_learner=not raw)
+        super().save_base(raw=raw, using=using, **{**kwargs, "force_insert": True, "update_fields": None})
+
+    def _admit(self, using: str, *, look_up_learner: bool) -> None:
         stored = type(self)._base_manager.using(using)
         if not self._state.adding or (self.pk is not None and stored.filter(pk=self.pk).exists()):
             raise AppendOnlyError("save() of a stored intent")
-        self._judge(using, look_up_learner=not raw)
-        super().save_base(raw=raw, using=using, **{**kwargs, "force_insert": True, "update_fields": None})
-
-    def _judge(self, using: str, *, look_up_learner: bool) -> None:
         values = (self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp)
         judged = Judge(connections[using])(values)
         learners = self._meta.get_field("learner").related_model._base_manager.using(using)
@@ -120,3 +119,13 @@ class ProgramIntent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("delete()")
+
+
+@receiver(pre_save, sender=ProgramIntent)
+def admit_from_fixture(instance: ProgramIntent, raw: bool, using: str, **kwargs: Any) -> None:
+    """Judge a fixture's row, because fixtures call Django's ``Model.save_base`` past ours.
+
+    They may name users that come later in the same file, so there alone the learner is not looked up.
+    """
+    if raw:
+        instance._admit(using, look_up_learner=False)

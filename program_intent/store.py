@@ -2,9 +2,9 @@
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connections, router, transaction
@@ -17,6 +17,8 @@ from program_intent.models import ProgramIntent
 from program_intent.validation import Judge, NewIntent, learner_field, unknown_learner
 
 T = TypeVar("T")
+# A row in the form that the database's own module gave it.
+Spelled = tuple[Any, ...]
 
 # One statement's worth of rows: bounds the size of a statement (MariaDB takes 16 MiB by default) for any caller.
 CHUNK = 10_000
@@ -38,12 +40,13 @@ def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome
     keys = resolve_learners({row.learner for row in judged}, field=learner_field, using=using)
     known = {row: row._replace(learner=keys[row.learner]) for row in judged if row.learner in keys}
     written = retrying(using, lambda: _write(list(known.values()), now, using)) if known else {}
+    stored = {row: written[keyed] for row, keyed in known.items() if keyed in written}
     outcomes = []
     met: set[NewIntent] = set()
     for verdict in verdicts:
         if isinstance(verdict, InvalidIntent):
             outcomes.append(Outcome("rejected", None, verdict.errors))
-        elif (found := written.get(known.get(verdict, verdict))) is None:
+        elif (found := stored.get(verdict)) is None:
             outcomes.append(Outcome("rejected", None, {"learner": [unknown_learner(verdict.learner)]}))
         else:
             intent, new = found
@@ -63,10 +66,11 @@ def _write(rows: Sequence[NewIntent], created: datetime, using: str) -> dict[New
     """The stored intent of each row, and whether it is new; a row whose learner is no user is left out."""
     connection = connections[using]
     engine = bulk.for_connection(connection)
+    spell = engine.speller(connection)
     written = {}
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
-        prepared = engine.prepare(chunk, connection)
+        prepared = engine.prepare(list(spell(*zip(*chunk, strict=True))), connection)
         new = engine.insert(connection, prepared, created)
         only_one = len(chunk) == 1 and new
         stored = [(0, *new, created)] if only_one else engine.stored(connection, prepared)
@@ -76,28 +80,34 @@ def _write(rows: Sequence[NewIntent], created: datetime, using: str) -> dict[New
     return written
 
 
-def write_batch(rows: Sequence[NewIntent], using: str) -> tuple[int, set[NewIntent]]:
+def speller(using: str) -> Callable[..., Iterator[Spelled]]:
+    """A function that spells judged rows, given as columns, as the calls below take them."""
+    connection = connections[using]
+    return cast(Callable[..., Iterator[Spelled]], bulk.for_connection(connection).speller(connection))
+
+
+def write_batch(rows: Sequence[Spelled], using: str) -> tuple[int, set[Spelled]]:
     """Store distinct rows in one transaction: how many were new, and those whose learner is no user."""
     connection = connections[using]
     engine = bulk.for_connection(connection)
     prepared = engine.prepare(rows, connection)
 
-    def write() -> tuple[int, set[NewIntent]]:
+    def write() -> tuple[int, set[Spelled]]:
         count = engine.count_inserted(connection, prepared, timezone.now())
         unknown = engine.unknown(connection, prepared) if count < len(rows) else ()
         return count, {rows[position] for position in unknown}
 
-    return retrying(using, write)
+    return retrying(using, write) if rows else (0, set())
 
 
-def stored_rows(rows: Sequence[NewIntent], using: str) -> set[NewIntent]:
+def stored_rows(rows: Sequence[Spelled], using: str) -> set[Spelled]:
     """Those of the rows that are stored."""
     connection = connections[using]
     engine = bulk.for_connection(connection)
     return {rows[position] for position, *_ in engine.stored(connection, engine.prepare(rows, connection))}
 
 
-def unknown_rows(rows: Sequence[NewIntent], using: str) -> set[NewIntent]:
+def unknown_rows(rows: Sequence[Spelled], using: str) -> set[Spelled]:
     """Those of the rows that are not stored and whose learner is no user."""
     connection = connections[using]
     engine = bulk.for_connection(connection)
@@ -127,7 +137,7 @@ def retrying(using: str, work: Callable[[], T]) -> T:
 
     Inside the caller's transaction it is done once, and such a failure is raised: only the caller can start again.
     """
-    if connections[using].in_atomic_block:
+    if not connections[using].get_autocommit():
         return work()
     for attempt in range(_ATTEMPTS - 1):
         try:

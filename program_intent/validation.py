@@ -4,9 +4,9 @@ A rule that a value breaks raises :class:`Refused`; a :class:`Judge` gathers the
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -24,12 +24,17 @@ LATEST = datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC)
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}", re.I | re.A)
 _REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.I | re.A)
-_INTEGER = re.compile(r"0|-?[1-9][0-9]*", re.A)
+_INTEGER = re.compile(r"\s*(?:0|-?[1-9][0-9]*)\s*", re.A)
 _TIME = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[T ](?P<clock>\d\d:\d\d(?::\d\d)?)(?:\.(?P<fraction>\d+))?"
-    r"(?: ?(?P<utc>Z|UTC)| ?(?P<offset>[+-]\d\d(?::?\d\d)?))?",
+    r"(?: ?(?P<utc>Z|UTC)| ?(?P<offset>[+-]\d\d(?::?[0-5]\d)?))?",
     re.I | re.A,
 )
+# What most reports carry, told apart because reading it takes a third of the time.
+_PLAIN_TIME = re.compile(r"(?:19|[2-8]\d)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.A)
+_PLAIN_TIMES = re.compile(rf"{_PLAIN_TIME.pattern}(?:\n{_PLAIN_TIME.pattern})*", re.A)
+_PLAIN_INTEGERS = re.compile(r"(?:[1-9][0-9]{0,8})(?:\n[1-9][0-9]{0,8})*", re.A)
+_LONGEST_PLAIN = 64
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.A)
 
 
@@ -41,6 +46,10 @@ class NewIntent(NamedTuple):
     reason: str
     certainty: Certainty
     effective_timestamp: datetime
+
+
+# The same, one list per field.
+Columns = tuple[list[Any], list[UUID], list[str], list[Certainty], list[datetime]]
 
 
 class Refused(ValueError):
@@ -75,9 +84,20 @@ def _parse_uuid_text(text: str) -> UUID:
 
 def parse_reason(value: object) -> str:
     """Up to 64 characters ``[A-Z][A-Z0-9_]*``, upper-cased after trimming."""
-    if isinstance(value, str) and _REASON.fullmatch(reason := value.strip()):
+    if isinstance(value, str) and len(value) <= 128:
+        return _parse_reason_text(value)
+    raise _refused_reason(value)
+
+
+@lru_cache(maxsize=4096)
+def _parse_reason_text(text: str) -> str:
+    if _REASON.fullmatch(reason := text.strip()):
         return reason.upper()
-    raise Refused(
+    raise _refused_reason(text)
+
+
+def _refused_reason(value: object) -> Refused:
+    return Refused(
         "Expected a reason of up to 64 letters, digits and underscores that starts with a letter, "
         f"such as BUNDLE_PURCHASE, not {shown(value)}."
     )
@@ -88,13 +108,19 @@ _CERTAINTIES = {each.value: each for each in Certainty}
 
 def parse_certainty(value: object) -> Certainty:
     """One of the three certainties, spelled as they are."""
-    if isinstance(value, str) and (certainty := _CERTAINTIES.get(value.strip())):
+    certainty = _CERTAINTIES.get(value.strip()) if isinstance(value, str) else None
+    if certainty:
         return certainty
     raise Refused(f"Expected one of {', '.join(_CERTAINTIES)}, not {shown(value)}.")
 
 
 def parse_timestamp(value: object, zone: tzinfo | None = None) -> datetime:
     """An aware time in UTC; ``zone`` is given to a text without an offset, and only to a text."""
+    if type(value) is str and _PLAIN_TIME.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:  # such as 30 February: refused below, in the words for any text
+            pass
     moment = _parse_time_text(value, zone) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         raise Refused(f"Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not {shown(value)}.")
@@ -143,6 +169,21 @@ def learner_field(name: str) -> "models.Field[Any, Any]":
     return meta.pk if name == "pk" else meta.get_field(name)  # type: ignore[return-value]  # get_field may give a relation's far side; a system check refuses it
 
 
+def key_field(name: str) -> "models.Field[Any, Any]":
+    """The field that holds the values: another one where a user model's key is the link to its parent."""
+    field = learner_field(name)
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return field
+
+
+def _largest_integer(field: "models.Field[Any, Any]", connection: BaseDatabaseWrapper) -> float:
+    if not isinstance(field, models.IntegerField):
+        return 0
+    _, high = connection.ops.integer_field_range(field.get_internal_type())
+    return float("inf") if high is None else high
+
+
 def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[object], Any]:
     """How a value that names a learner by field ``name`` becomes the canonical value of that field.
 
@@ -150,21 +191,19 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
     taken as it stands.
     """
     user_model = get_user_model()
-    field = named = learner_field(name)
-    while isinstance(field, models.ForeignKey):  # a user model whose key is its parent link
-        field = field.target_field
+    named, field = learner_field(name), key_field(name)
     if isinstance(field, models.IntegerField):
         low, high = connection.ops.integer_field_range(field.get_internal_type())
-        parse: Callable[[Any], Any] = lambda value: _parse_integer(value, low, high)  # noqa: E731
+        parse: Callable[[Any], Any] = partial(_parse_integer, low, high)
     elif isinstance(field, models.UUIDField):
         parse = uuid_parser(connection)
     elif isinstance(field, models.CharField | models.TextField):
         parse = _parse_text
     else:
-        parse = lambda value: _parse_by_field(field, value)  # noqa: E731
+        parse = partial(_parse_by_field, field)
 
     def parse_learner(value: object) -> Any:
-        if type(value) not in (str, int) and isinstance(value, user_model):
+        if isinstance(value, user_model):
             if value.pk is None:
                 raise Refused("Expected a saved user, not one without a primary key.")
             value = getattr(value, named.attname)
@@ -173,9 +212,9 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
     return parse_learner
 
 
-def _parse_integer(value: object, low: int | None, high: int | None) -> int:
-    if isinstance(value, str) and len(value) <= 40 and _INTEGER.fullmatch(text := value.strip()):
-        value = int(text)
+def _parse_integer(low: int | None, high: int | None, value: object) -> int:
+    if type(value) is str and len(value) <= 40 and _INTEGER.fullmatch(value):
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         if (low is None or value >= low) and (high is None or value <= high):
             return int(value)
@@ -193,9 +232,12 @@ def _parse_text(value: object) -> str:
 
 def _parse_by_field(field: "models.Field[Any, Any]", value: object) -> Any:
     try:
-        return field.to_python(value)
+        parsed = field.to_python(value)
     except (ValidationError, TypeError, ValueError, ArithmeticError):
-        raise Refused(f"Expected a value that names a user, not {shown(value)}.") from None
+        parsed = None
+    if parsed is None:
+        raise Refused(f"Expected a value that names a user, not {shown(value)}.")
+    return parsed
 
 
 def unknown_learner(value: object) -> str:
@@ -205,7 +247,7 @@ def unknown_learner(value: object) -> str:
 
 def uuid_parser(connection: BaseDatabaseWrapper) -> Callable[[object], UUID]:
     """:func:`parse_uuid`, and on MariaDB also the refusal of what its UUID column cannot hold."""
-    if not (connection.vendor == "mysql" and connection.features.has_native_uuid_field):
+    if not is_mariadb(connection):
         return parse_uuid
 
     def parse_for_mariadb(value: object) -> UUID:
@@ -217,6 +259,12 @@ def uuid_parser(connection: BaseDatabaseWrapper) -> Callable[[object], UUID]:
     return parse_for_mariadb
 
 
+def is_mariadb(connection: BaseDatabaseWrapper) -> bool:
+    """Whether UUIDs go into a UUID column of MariaDB's."""
+    return connection.vendor == "mysql" and connection.features.has_native_uuid_field
+
+
+@lru_cache(maxsize=4096)
 def fits_mariadb(value: UUID) -> bool:
     """Whether MariaDB's UUID column can hold it: not if byte 6 >= 0x80 and 0 < byte 8 <= 0x80 (MDEV-29959)."""
     return not (value.bytes[6] >= 0x80 and 0 < value.bytes[8] <= 0x80)
@@ -239,9 +287,12 @@ class Judge:
     ) -> None:
         self._default_time = default_time
         self._zone = zone
+        self._takes_nine_digits = _largest_integer(key_field(learner_field), connection) >= 999_999_999
+        parse_program = uuid_parser(connection)
+        self._parse_plain_uuid = _parse_uuid_text if parse_program is parse_uuid else parse_program
         self._parsers: tuple[Callable[[object], Any], ...] = (
             learner_parser(learner_field, connection),
-            uuid_parser(connection),
+            parse_program,
             parse_reason,
             parse_certainty,
             self._parse_time,
@@ -253,16 +304,37 @@ class Judge:
         :raises InvalidIntent: with the messages of every field that was refused.
         """
         learner, program_uuid, reason, certainty, time = self._parsers
+        a, b, c, d, e = values
         try:
-            return NewIntent(
-                learner(values[0]),
-                program_uuid(values[1]),
-                reason(values[2]),
-                certainty(values[3]),
-                time(values[4]),
-            )
+            return NewIntent(learner(a), program_uuid(b), reason(c), certainty(d), time(e))
         except Refused:
             raise InvalidIntent(self._errors(values)) from None
+
+    def columns(self, rows: Sequence[Sequence[Any]]) -> Columns | None:
+        """The judged columns of rows that are all plainly good, in a fifth of the time; None if one may not be.
+
+        What is plain is a subset of what :meth:`__call__` accepts, with the same values.
+        """
+        learners, programs, reasons, certainties, times = columns = tuple(zip(*rows, strict=True))
+        for column in columns:
+            if set(map(type, column)) != {str} or max(map(len, column)) > _LONGEST_PLAIN:
+                return None
+        try:
+            moments = list(map(datetime.fromisoformat, times)) if _PLAIN_TIMES.fullmatch("\n".join(times)) else None
+            return moments and (
+                self._plain_learners(learners),
+                list(map(self._parse_plain_uuid, programs)),
+                list(map(_parse_reason_text, reasons)),
+                list(map(_CERTAINTIES.__getitem__, certainties)),
+                moments,
+            )
+        except (ValueError, KeyError):  # Refused; a time such as 30 February; no certainty
+            return None
+
+    def _plain_learners(self, texts: Sequence[str]) -> list[Any]:
+        if self._takes_nine_digits and _PLAIN_INTEGERS.fullmatch("\n".join(texts)):
+            return list(map(int, texts))
+        return list(map(self._parsers[0], texts))
 
     def row(self, row: object) -> NewIntent:
         """Judge a mapping; other keys than ``FIELDS`` are ignored, as other columns of a file are.

@@ -1,7 +1,10 @@
 """One module per kind of database, one contract: judged rows in, what became of them out.
 
+``speller(connection)``
+    A function that gives judged rows, as five columns, the form in which this database stores them: equal rows,
+    equal forms.
 ``prepare(rows, connection)``
-    The rows in the form in which this database takes them fastest; touches no database.
+    Rows of that form as one parameter set for the calls below; neither of the two touches the database.
 ``insert(connection, prepared, created)``
     Store the rows that are new and whose learner exists; the primary keys given to them.
 ``count_inserted(connection, prepared, created)``

@@ -1,16 +1,19 @@
 """Any database, through Django's ORM alone: slow, plain, and the reference that the others are tested against."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import QuerySet
 
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
 from program_intent.validation import NewIntent
+
+
+def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[NewIntent]]:
+    return lambda *columns: map(NewIntent, *columns)
 
 
 def prepare(rows: Sequence[NewIntent], connection: BaseDatabaseWrapper) -> Sequence[NewIntent]:
@@ -26,7 +29,7 @@ def count_inserted(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], c
 
 
 def stored(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent]) -> list[tuple[int, int, datetime]]:
-    found = ((position, _same(connection, row).first()) for position, row in enumerate(rows))
+    found = ((position, _same(connection, row)) for position, row in enumerate(rows))
     return [(position, intent.pk, intent.created) for position, intent in found if intent]
 
 
@@ -35,19 +38,22 @@ def unknown(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent]) -> set[i
     return {
         position
         for position, row in enumerate(rows)
-        if not users.filter(pk=row.learner).exists() and not _same(connection, row).exists()
+        if row.learner not in users.filter(pk=row.learner).values_list("pk", flat=True)
+        and not _same(connection, row)
     }
 
 
-def _same(connection: BaseDatabaseWrapper, row: NewIntent) -> QuerySet[ProgramIntent]:
+def _same(connection: BaseDatabaseWrapper, row: NewIntent) -> ProgramIntent | None:
     learner, program_uuid, reason, certainty, effective_timestamp = row
-    return ProgramIntent.objects.using(connection.alias).filter(
+    found = ProgramIntent.objects.using(connection.alias).filter(
         learner_id=learner,
         program_uuid=program_uuid,
         reason=reason,
         certainty=certainty,
         effective_timestamp=effective_timestamp,
     )
+    # A collation may take another learner's key for this one.
+    return next((intent for intent in found if intent.learner_id == learner), None)
 
 
 def _insert_one(connection: BaseDatabaseWrapper, row: NewIntent, created: datetime) -> int | None:

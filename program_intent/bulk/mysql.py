@@ -13,21 +13,18 @@ from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from program_intent.bulk.sql import Prepared, database_values, execute_insert, learner_type, stored, unknown
-from program_intent.validation import NewIntent
+from program_intent.bulk.sql import Prepared, Spelled, execute_insert, learner_type, speller, stored, unknown
 
-__all__ = ["count_inserted", "insert", "prepare", "stored", "unknown"]
+__all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
-# JSON_TABLE has no UUID type on MariaDB. The certainty comes as a number and turns into a literal here, because a
-# literal compares with a column of any collation, index and all, and another column does not.
+# Two columns of different collations do not compare, unless one is ASCII; literals (ELT) compare with any column.
 _ROWS = """(
-SELECT position, learner_id, program_uuid, reason, effective_timestamp,
-ELT(certainty, 'CERTAIN_NO', 'CERTAIN_YES', 'MAYBE') AS certainty
+SELECT position, {learner} AS learner_id, program_uuid, reason, certainty, effective_timestamp
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (
-position FOR ORDINALITY, learner_id {learner_type} PATH '$[0]', program_uuid CHAR(36) PATH '$[1]',
-reason VARCHAR(64) PATH '$[2]', certainty INT PATH '$[3]', effective_timestamp DATETIME(6) PATH '$[4]')) j
+position FOR ORDINALITY, learner_id {learner_type} PATH '$[0]', program_uuid CHAR(36) CHARACTER SET ascii PATH '$[1]',
+reason VARCHAR(64) CHARACTER SET ascii PATH '$[2]', certainty VARCHAR(11) CHARACTER SET ascii PATH '$[3]',
+effective_timestamp DATETIME(6) PATH '$[4]')) j
 ) s"""
-_CERTAINTIES = {"CERTAIN_NO": 1, "CERTAIN_YES": 2, "MAYBE": 3}
 # The column is not the auto-increment one: `id = id` lost committed rows under concurrency, `reason = reason` none.
 _ON_CONFLICT = """ON DUPLICATE KEY UPDATE reason = IF(
 (@program_intent_duplicates := {collected}) IS NULL, {{table}}.reason, {{table}}.reason)"""
@@ -35,11 +32,14 @@ _COUNTED = _ON_CONFLICT.format(collected="@program_intent_duplicates + 1")
 _LISTED = _ON_CONFLICT.format(collected="CONCAT(@program_intent_duplicates, {table}.id, ',')")
 
 
-def prepare(rows: Sequence[NewIntent], connection: BaseDatabaseWrapper) -> Prepared:
-    values = database_values(rows, connection)
-    for row in values:
-        row[3] = _CERTAINTIES[row[3]]
-    return Prepared(_ROWS.format(learner_type=learner_type(connection)), (json.dumps(values),), len(rows))
+def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
+    if rows and isinstance(rows[0][0], int):
+        sql = _ROWS.format(learner="learner_id", learner_type=learner_type(connection))
+        return Prepared(sql, (json.dumps(rows),), len(rows))
+    numbers = {key: number for number, key in enumerate(dict.fromkeys(key for key, *_ in rows), start=1)}
+    sql = _ROWS.format(learner=f"ELT(learner_id, {', '.join(['%s'] * len(numbers))})", learner_type="INT")
+    numbered = [(numbers[key], *values) for key, *values in rows]
+    return Prepared(sql, (*numbers, json.dumps(numbered)), len(rows))
 
 
 def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> set[int]:
@@ -47,7 +47,9 @@ def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetim
         return _insert_one(connection, prepared, created)
     with connection.cursor() as cursor:
         listed, _ = _insert(connection, cursor, prepared, created, _LISTED, "")
-    return {key for _, key, _ in stored(connection, prepared)} - set(map(int, listed.split(",")[:-1]))
+    # A stored row that is neither may still be an orphan, which the insert passed over: its time of writing is another.
+    ours = {key for _, key, written in stored(connection, prepared) if written == created}
+    return ours - set(map(int, listed.split(",")[:-1]))
 
 
 def _insert_one(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> set[int]:

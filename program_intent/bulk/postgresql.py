@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -10,33 +9,35 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from program_intent.bulk.sql import (
     NOT_STORED,
     Prepared,
-    database_values,
+    Spelled,
     execute_insert,
     learner_type,
+    speller,
     stored,
     unknown,
 )
-from program_intent.validation import NewIntent
 
-__all__ = ["count_inserted", "insert", "prepare", "stored", "unknown"]
+__all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
 _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[], %s::timestamptz[]) WITH ORDINALITY
 AS s (learner_id, program_uuid, reason, certainty, effective_timestamp, position)"""
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 
 
-def prepare(rows: Sequence[NewIntent], connection: BaseDatabaseWrapper) -> Prepared:
-    columns = zip(*database_values(rows, connection), strict=True)
-    return Prepared(_ROWS.format(learner_type=learner_type(connection)), tuple(map(_array, columns)), len(rows))
+def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
+    learners, *columns = zip(*rows, strict=True) if rows else [()] * 5
+    params = (_learners(learners), *('{"' + '","'.join(column) + '"}' if column else "{}" for column in columns))
+    # Without its length, to which a cast would cut a longer key: it would then name another user.
+    unlimited = learner_type(connection).partition("(")[0]
+    return Prepared(_ROWS.format(learner_type=unlimited), params, len(rows))
 
 
-def _array(column: Sequence[Any]) -> str:
-    """An array in PostgreSQL's own notation."""
-    quoted = (value if type(value) is int else _quote(value) for value in column)
-    return f"{{{','.join(map(str, quoted))}}}"
+def _learners(column: Sequence[int | str]) -> str:
+    """The keys in PostgreSQL's own notation of an array; those of a host's own making may hold anything."""
+    return "{" + ",".join(str(key) if type(key) is int else _quoted(str(key)) for key in column) + "}"
 
 
-def _quote(text: str) -> str:
+def _quoted(text: str) -> str:
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 

@@ -3,8 +3,10 @@
 ``s`` has the columns position (from 1), learner_id, program_uuid, reason, certainty, effective_timestamp.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -14,7 +16,6 @@ from django.db.models import CharField, TextField
 from django.utils import timezone
 
 from program_intent.models import ProgramIntent
-from program_intent.validation import NewIntent
 
 # Sorted as the unique index is: neighbouring rows go to the same page, and overlapping batches lock in one order.
 _INSERT = """
@@ -32,6 +33,10 @@ WHERE u.{key} IS NULL AND t.id IS NULL
 NOT_STORED = "WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same})"
 
 
+# Learner, program, reason, certainty and time as texts; a learner may be a number.
+Spelled = tuple[int | str, str, str, str, str]
+
+
 class Prepared(NamedTuple):
     """The rows as a table expression and its parameters."""
 
@@ -42,35 +47,32 @@ class Prepared(NamedTuple):
 
 def exact(vendor: str, text: str) -> str:
     """The SQL text, compared and sorted by code point whatever its collation."""
-    return {
-        "postgresql": '({})::text COLLATE "C"',
-        "sqlite": "{} COLLATE BINARY",
-        "mysql": "CAST({} AS BINARY)",
-    }[vendor].format(text)
+    forms = {"postgresql": '({})::text COLLATE "C"', "sqlite": "{} COLLATE BINARY", "mysql": "CAST({} AS BINARY)"}
+    return forms.get(vendor, "{}").format(text)
 
 
-def database_values(rows: Sequence[NewIntent], connection: BaseDatabaseWrapper) -> list[list[Any]]:
-    """The rows as texts and numbers, exactly as Django would write each value to this database.
+def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[Spelled]]:
+    """Spells rows, given as columns, exactly as Django would write them to this database.
 
     SQLite compares texts, so a time in any other spelling would slip past the unique key.
     """
     learner = ProgramIntent._meta.get_field("learner").target_field
-    time = connection.ops.adapt_datetimefield_value
-    native_uuid = connection.features.has_native_uuid_field
-    return [
-        [
-            row[0] if type(row[0]) is int else _text(learner.get_db_prep_value(row[0], connection)),
-            str(row[1]) if native_uuid else row[1].hex,
-            row[2],
-            row[3].value,
-            str(time(row[4])),
-        ]
-        for row in rows
-    ]
+    spell_uuid = lru_cache(maxsize=4096)(str if connection.features.has_native_uuid_field else attrgetter("hex"))
+    adapt_time: Callable[[datetime], Any] = connection.ops.adapt_datetimefield_value
+    if not connection.features.supports_timezones and connection.timezone is UTC:
+        adapt_time = methodcaller("replace", tzinfo=None)  # the same in a quarter of the time
 
+    def spell_learner(key: Any) -> int | str:
+        key = learner.get_db_prep_value(key, connection)
+        return key if isinstance(key, int | str) else str(key)
 
-def _text(value: Any) -> Any:
-    return value if isinstance(value, int | str) else str(value)
+    def spell(learners: Any, programs: Any, reasons: Any, certainties: Any, times: Any) -> Iterator[Spelled]:
+        if set(map(type, learners)) != {int}:
+            learners = map(spell_learner, learners)
+        spelled_times = map(str, map(adapt_time, times))
+        return zip(learners, map(spell_uuid, programs), reasons, certainties, spelled_times, strict=True)
+
+    return spell
 
 
 def learner_type(connection: BaseDatabaseWrapper) -> str:
@@ -98,7 +100,7 @@ def execute_insert(
 
 def stored(connection: BaseDatabaseWrapper, prepared: Prepared) -> list[tuple[int, int, datetime]]:
     found = _fetch(connection, _STORED, prepared)
-    return [(position - 1, key, _aware(connection, created)) for position, key, created in found]
+    return [(position - 1, key, to_utc(connection, created)) for position, key, created in found]
 
 
 def unknown(connection: BaseDatabaseWrapper, prepared: Prepared) -> set[int]:
@@ -111,28 +113,32 @@ def _fetch(connection: BaseDatabaseWrapper, sql: str, prepared: Prepared) -> lis
         return list(cursor.fetchall())
 
 
-def _aware(connection: BaseDatabaseWrapper, value: datetime) -> datetime:
+def to_utc(connection: BaseDatabaseWrapper, value: datetime) -> datetime:
+    """A time as raw SQL gives it, aware and in UTC."""
     if timezone.is_naive(value):
         value = timezone.make_aware(value, connection.timezone)
-    return value.astimezone(UTC)
+    return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 def _names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     vendor, quote = connection.vendor, connection.ops.quote_name
     user = get_user_model()._meta
     key = quote(user.pk.column)
-    is_learner = f"u.{key} = s.learner_id"
-    if isinstance(ProgramIntent._meta.get_field("learner").target_field, CharField | TextField):
-        is_learner += f" AND {exact(vendor, f'u.{key}')} = {exact(vendor, 's.learner_id')}"
-    # MySQL does not compare two columns of different collations; only the last column of the unique index is concerned.
-    reasons = [exact(vendor, f"{table}.reason") if vendor == "mysql" else f"{table}.reason" for table in "ts"]
-    columns = ("learner_id", "program_uuid", "certainty", "effective_timestamp")
+    columns = ("program_uuid", "certainty", "effective_timestamp", "reason")
     return {
         "table": quote(ProgramIntent._meta.db_table),
         "users": f"{quote(user.db_table)} u",
         "key": key,
-        "is_learner": is_learner,
-        "is_same": " AND ".join([*(f"t.{name} = s.{name}" for name in columns), " = ".join(reasons)]),
+        "is_learner": same_learner(vendor, f"u.{key}"),
+        "is_same": " AND ".join([same_learner(vendor, "t.learner_id"), *(f"t.{name} = s.{name}" for name in columns)]),
         # A row met by our insert may be newer than the snapshot of the caller's REPEATABLE READ transaction.
         "lock": "LOCK IN SHARE MODE" if vendor == "mysql" else "",
     }
+
+
+def same_learner(vendor: str, column: str, key: str = "s.learner_id") -> str:
+    """The condition that both are the same user's key; exactly, also where it is a text."""
+    same = f"{column} = {key}"
+    if isinstance(ProgramIntent._meta.get_field("learner").target_field, CharField | TextField):
+        same += f" AND {exact(vendor, column)} = {exact(vendor, key)}"
+    return same

@@ -6,10 +6,9 @@ from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from program_intent.bulk.sql import Prepared, database_values, execute_insert, stored, unknown
-from program_intent.validation import NewIntent
+from program_intent.bulk.sql import Prepared, Spelled, execute_insert, speller, stored, unknown
 
-__all__ = ["count_inserted", "insert", "prepare", "stored", "unknown"]
+__all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
 _ROWS = """(
 SELECT key + 1 AS position, value ->> 0 AS learner_id, value ->> 1 AS program_uuid, value ->> 2 AS reason,
@@ -19,8 +18,8 @@ value ->> 3 AS certainty, value ->> 4 AS effective_timestamp FROM json_each(%s)
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 
 
-def prepare(rows: Sequence[NewIntent], connection: BaseDatabaseWrapper) -> Prepared:
-    return Prepared(_ROWS, (json.dumps(database_values(rows, connection)),), len(rows))
+def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
+    return Prepared(_ROWS, (json.dumps(rows),), len(rows))
 
 
 def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> set[int]:

@@ -4,6 +4,7 @@ import argparse
 import csv
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.core.exceptions import FieldDoesNotExist
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import connections, router
+from django.db import DatabaseError, connections, router
 from tqdm import tqdm
 
 from program_intent import conf
@@ -24,7 +25,7 @@ from program_intent.models import ProgramIntent
 from program_intent.sources.report_file import Report, open_report, size
 from program_intent.validation import learner_field
 
-STOPPED, SOME_REJECTED = 1, 3
+STOPPED, WRONG_USAGE, SOME_REJECTED = 1, 2, 3
 REJECT_COLUMNS = (
     "file", "line", "error", "program_uuid", "learner", "reason", "certainty", "effective_timestamp", "original",
 )  # fmt: skip
@@ -42,13 +43,11 @@ class Command(BaseCommand):
         parser.add_argument("--format", choices=("csv", "jsonl"), help="Default: by the file's name, else csv.")
         parser.add_argument(
             "--learner-field",
-            type=_learner_field,
             metavar="NAME",
             help="The unique field of the user model that names learners. Default: LEARNER_LOOKUP_FIELD.",
         )
         parser.add_argument(
             "--assume-timezone",
-            type=_zone,
             metavar="ZONE",
             help="Give times without an offset this zone, e.g. Europe/London; without it they are rejected.",
         )
@@ -66,31 +65,39 @@ class Command(BaseCommand):
             self._load(options)
         except LoadError as error:
             raise CommandError(str(error), returncode=STOPPED) from error
+        except (DatabaseError, sqlite3.Error) as error:
+            raise CommandError(f"The database failed: {' '.join(str(error).split())}", returncode=STOPPED) from error
+        except KeyboardInterrupt as error:
+            message = "Interrupted; what was stored stays, and the load can be run again."
+            raise CommandError(message, returncode=STOPPED) from error
 
     def _load(self, options: dict[str, Any]) -> None:
+        learner_field, zone = _learner_field(options["learner_field"]), _zone(options["assume_timezone"])
         with ExitStack() as stack:
             reports = _open_all(options["paths"], options["format"], stack)
-            for name in ("rejects", "report"):
-                _refuse_input_as_output(options[name], options["paths"])
-            rejects = stack.enter_context(_output(options["rejects"]))
-            counts_file = stack.enter_context(_output(options["report"]))
+            _refuse_overwriting(options)
+            rejects, counts_file = (stack.enter_context(_output(options[name])) for name in ("rejects", "report"))
+            for file in filter(None, (rejects, counts_file)):
+                if os.path.isfile(file.name):
+                    file.truncate(0)
             bar = stack.enter_context(_progress_bar(options))
             load = Load(
                 using=options["database"] or router.db_for_write(ProgramIntent),
-                learner_field=options["learner_field"] or conf.learner_lookup_field(),
-                zone=options["assume_timezone"],
+                learner_field=learner_field,
+                zone=zone,
                 dry_run=options["dry_run"],
                 max_rejects=options["max_rejects"],
-                reject=_rejects_writer(rejects) if rejects else self._show_reject,
+                reject=_rejects_writer(rejects, options["rejects"]) if rejects else self._show_reject,
                 progress=lambda counts: _advance(bar, reports, counts),
             )
             try:
                 load.run(reports)
             finally:
                 bar.close()
-                self._print(load.counts)
+                counts = load.counts
                 if counts_file:
-                    json.dump(asdict(load.counts), counts_file)
+                    json.dump(asdict(counts), counts_file)
+                self._print(counts)
         if load.counts.rejected:
             where = f"see {options['rejects']}" if options["rejects"] else "--rejects PATH keeps them"
             raise CommandError(f"{load.counts.rejected} rows were rejected: {where}.", returncode=SOME_REJECTED)
@@ -117,27 +124,41 @@ def _open_all(paths: list[str], file_format: str | None, stack: ExitStack) -> li
     return reports
 
 
-def _refuse_input_as_output(output: str | None, inputs: list[str]) -> None:
-    for path in inputs:
-        if output and path != "-" and os.path.exists(output) and os.path.samefile(output, path):
-            raise LoadError(f"{output}: is one of the inputs and would be overwritten.")
+def _refuse_overwriting(options: dict[str, Any]) -> None:
+    rejects, report = options["rejects"], options["report"]
+    for output in filter(None, (rejects, report)):
+        for path in options["paths"]:
+            if os.path.exists(output) and os.path.samefile(output, 0 if path == "-" else path):
+                raise LoadError(f"{output}: is one of the inputs and would be overwritten.")
+    if rejects and report and os.path.realpath(rejects) == os.path.realpath(report):
+        raise LoadError(f"{report}: is the rejects file and would be overwritten.")
 
 
 @contextmanager
 def _output(path: str | None) -> Iterator[IO[str] | None]:
+    """The file, still with its old content: only when all are open is any of them emptied."""
     if path is None:
         yield None
         return
-    try:
+    with _writing(path):
         # What was not UTF-8 in an input is spelled out, so that the file can be mended and loaded again.
-        file = open(path, "w", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
+        file = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
+    try:
+        yield file
+    finally:
+        with _writing(path):
+            file.close()
+
+
+@contextmanager
+def _writing(path: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise LoadError(f"{path}: cannot be written: {error.strerror}.") from error
-    with file:
-        yield file
 
 
-def _rejects_writer(file: IO[str]) -> Callable[[Entry, str], None]:
+def _rejects_writer(file: IO[str], path: str) -> Callable[[Entry, str], None]:
     writer = csv.writer(file)
     writer.writerow(REJECT_COLUMNS)
 
@@ -145,7 +166,8 @@ def _rejects_writer(file: IO[str]) -> Callable[[Entry, str], None]:
         learner, *values = ("" if value is None else value for value in entry.report.values(entry.original))
         program_uuid, reason, certainty, effective = values
         place = (entry.report.name, entry.line, error)
-        writer.writerow((*place, program_uuid, learner, reason, certainty, effective, entry.original))
+        with _writing(path):
+            writer.writerow((*place, program_uuid, learner, reason, certainty, effective, entry.original))
 
     return write
 
@@ -161,21 +183,24 @@ def _advance(bar: "tqdm[NoReturn]", reports: list[Report], counts: LoadReport) -
     bar.update(sum(report.position() for report in reports) - bar.n)
 
 
-def _learner_field(name: str) -> str:
+def _learner_field(name: str | None) -> str:
+    if name is None:
+        return conf.learner_lookup_field()
     try:
-        field = learner_field(name)
-    except FieldDoesNotExist as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    if not field.unique:
-        raise argparse.ArgumentTypeError(f"{name} is no unique field of the user model.")
+        unique = getattr(learner_field(name), "unique", False)  # a relation's far side is no field
+    except FieldDoesNotExist:
+        unique = False
+    if not unique:
+        raise CommandError(f"--learner-field: {name} is no unique field of the user model.", returncode=WRONG_USAGE)
     return name
 
 
-def _zone(name: str) -> ZoneInfo:
+def _zone(name: str | None) -> ZoneInfo | None:
     try:
-        return ZoneInfo(name)
+        return None if name is None else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise argparse.ArgumentTypeError(f"{name} is no time zone such as Europe/London.") from error
+        message = f"--assume-timezone: {name} is no time zone such as Europe/London."
+        raise CommandError(message, returncode=WRONG_USAGE) from error
 
 
 def _count(text: str) -> int:

@@ -17,8 +17,7 @@ class Command(BaseCommand):
         with gzip.open(report, "rt", encoding="utf-8", newline="") as file:
             learners = sorted({int(row["learner"]) for row in csv.DictReader(file)})
         User.objects.bulk_create(
-            User(pk=learner, username=f"learner-{learner}", password=make_password(None))
-            for learner in learners
+            User(pk=learner, username=f"learner-{learner}", password=make_password(None)) for learner in learners
         )
         User.objects.create_superuser("admin", password="admin")
         self.stdout.write(f"Created {len(learners):,} learners, and the superuser admin (password admin).")

@@ -1,0 +1,154 @@
+"""How fast the loader is beside the engine's own tool, and how its rate and memory behave as the table grows."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+from django.db import connection
+
+from benchmarks import baselines, database, generate
+from benchmarks.results import Result, alternate
+from program_intent.data import LoadReport
+from program_intent.load import Load
+from program_intent.sources.report_file import open_report
+
+# The slow baselines take hours for a whole report; a rate does not need one.
+SAMPLE = 10_000
+NATIVE_TARGET = {"postgresql": 1.0, "mysql": 0.9, "sqlite": 0.9}
+
+
+def load(path: Path) -> list[tuple[int, float]]:
+    """Load a report; the rows read and the seconds passed after each batch."""
+    curve: list[tuple[int, float]] = [(0, 0.0)]
+    report = open_report(str(path))
+    job = Load(
+        using="default",
+        learner_field="pk",
+        zone=None,
+        dry_run=False,
+        max_rejects=None,
+        reject=lambda entry, error: sys.exit(f"{entry}: {error}"),
+        progress=lambda counts: curve.append((counts.read, counts.seconds)),
+    )
+    job.run([report])
+    report.close()
+    _expect_all_in(job.counts)
+    return curve
+
+
+def _expect_all_in(counts: LoadReport) -> None:
+    if counts.rejected:
+        sys.exit(f"the generated report is wrong: {counts}")
+
+
+def seconds(path: Path) -> float:
+    start = perf_counter()
+    load(path)
+    return perf_counter() - start
+
+
+def first_load(rows: int, repeats: int) -> list[Result]:
+    """An empty table: the loader, the native tool and the slow baselines in turns; then the same file again."""
+    with tempfile.TemporaryDirectory() as folder:
+        report, prepared = Path(folder, "report.csv"), Path(folder, "prepared.tsv")
+        database.create(users=generate.learners(rows))
+        generate.write_csv(report, rows)
+        native = baselines.NativeTool(generate.rows(rows), prepared)
+        again: list[float] = []
+
+        def ours() -> float:
+            database.empty()
+            first = seconds(report)
+            again.append(seconds(report))
+            return first
+
+        def tool() -> float:
+            database.empty()
+            return native.load()
+
+        def slow(baseline: "type[object] | object") -> float:
+            database.empty()
+            return baseline(report, min(rows, SAMPLE)) / min(rows, SAMPLE)  # type: ignore[operator]
+
+        times = alternate(
+            repeats,
+            ours=ours,
+            tool=tool,
+            row_by_row=lambda: slow(baselines.row_by_row),
+            bulk_create=lambda: slow(baselines.bulk_create),
+        )
+    mine = times["ours"]
+    detail = {name: round(value, 6) for name, value in times.items()} | {"rows": rows, "again": median(again)}
+    what = f"load {rows:,} rows, empty table, in rates of"
+    target = NATIVE_TARGET[connection.vendor]
+    return [
+        Result(f"{what} {native.name}", times["tool"] / mine, target, at_least=True, detail=detail),
+        Result(
+            f"{what} row_by_row ({SAMPLE:,} rows)",
+            times["row_by_row"] / (mine / rows),
+            80 if connection.vendor == "postgresql" else None,
+            at_least=True,
+        ),
+        Result(f"{what} bulk_create ({SAMPLE:,} rows)", times["bulk_create"] / (mine / rows)),
+        Result("load again of a file that is all there, time of the first load", median(again) / mine, 1.0),
+        Result("rows per second", rows / mine, unit="/s"),
+    ]
+
+
+def growing_table(rows: int, steps: int) -> list[Result]:
+    """``steps`` reports of ``rows`` rows one after the other in a child process, then the tool and the loader in turns.
+
+    The child's peak memory after the first and after the last report is compared.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        database.create(users=generate.learners(rows))
+        reports = [Path(folder, f"{step}.csv") for step in range(steps)]
+        for step, report in enumerate(reports):
+            generate.write_csv(report, rows, first=step * rows)
+        child = [sys.executable, "-m", "benchmarks", "child", *map(str, reports)]
+        output = subprocess.run(child, check=True, capture_output=True, text=True, env=os.environ).stdout
+        runs = json.loads(output)
+        for report in reports:
+            report.unlink()
+        database.analyze()
+        mine, tool = [], []
+        for turn in range(2):
+            report, prepared = Path(folder, "more.csv"), Path(folder, "prepared.tsv")
+            generate.write_csv(report, rows, first=(steps + 2 * turn) * rows)
+            native = baselines.NativeTool(generate.rows(rows, first=(steps + 2 * turn + 1) * rows), prepared)
+            mine.append(seconds(report))
+            tool.append(native.load())
+    first, last = runs[0], runs[-1]
+    curve = [[step * rows, rows / run["seconds"]] for step, run in enumerate(runs)]
+    size = f"{steps * rows / 1e6:g} million"
+    return [
+        Result(
+            f"load {rows:,} new rows into a table of {size}, in rates of {native.name}",
+            median(tool) / median(mine),
+            1.0 if connection.vendor == "postgresql" else None,
+            at_least=True,
+            detail={"curve": curve, "native": rows / median(tool)},
+        ),
+        Result(f"rate at {size} over the rate at 0", first["seconds"] / last["seconds"]),
+        Result("peak memory of the loader's process", last["peak"], 150, unit="MB"),
+        Result(f"peak memory after {size} over that after {rows:,}", last["peak"] / first["peak"], 1.1),
+        Result("the longest transaction", max(run["longest"] for run in runs), unit="s"),
+    ]
+
+
+def child(paths: list[str]) -> None:
+    """Load each report and print, for each, its seconds, its longest batch and the process's peak memory so far."""
+    runs = []
+    for path in paths:
+        curve = load(Path(path))
+        longest = max(after - before for (_, before), (_, after) in pairwise(curve))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        runs.append({"seconds": curve[-1][1], "longest": longest, "peak": peak})
+    print(json.dumps(runs))

@@ -1,0 +1,168 @@
+"""Recording from Python and over HTTP, and what the app adds to a host's start."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from statistics import median
+from time import perf_counter
+from typing import Any
+from uuid import UUID, uuid5
+
+from django.contrib.auth import get_user_model
+from django.db import connection, models, transaction
+from django.test.utils import CaptureQueriesContext
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.response import Response
+from rest_framework.test import APIRequestFactory, force_authenticate
+from rest_framework.views import APIView
+
+from benchmarks import database
+from benchmarks.read import _alternate
+from benchmarks.results import Result
+from program_intent import api
+from program_intent.rest_api.views import LatestCertainIntentsView, RecordIntentsView
+
+PROGRAM = uuid5(UUID(int=0), "a program")
+START = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+class Plain(models.Model):
+    """A plain model of the same shape, for get_or_create."""
+
+    learner = models.ForeignKey("auth.User", models.CASCADE, db_constraint=False, db_index=False)
+    program_uuid = models.UUIDField()
+    reason = models.CharField(max_length=64)
+    certainty = models.CharField(max_length=11)
+    effective_timestamp = models.DateTimeField()
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        app_label = "program_intent"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["learner", "program_uuid", "certainty", "effective_timestamp", "reason"], name="plain_once"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["program_uuid", "learner", "certainty", "effective_timestamp"], name="plain_program")
+        ]
+
+
+class ConstantView(APIView):
+    """The limit: the same authentication and permission, and no work."""
+
+    permission_classes = (IsAuthenticated,)
+
+    def get(self, request: Any) -> Response:
+        return Response([])
+
+    def post(self, request: Any) -> Response:
+        return Response(request.data, status=201)
+
+
+def writes(calls: int) -> list[Result]:
+    database.create(users=1000)
+    with connection.schema_editor() as editor:
+        editor.create_model(Plain)
+    moments = (START + timedelta(seconds=number) for number in count())
+
+    def record() -> None:
+        api.record_intent(1, PROGRAM, reason="R", certainty="MAYBE", effective_timestamp=next(moments))
+
+    def get_or_create() -> None:
+        Plain.objects.get_or_create(
+            learner_id=1, program_uuid=PROGRAM, reason="R", certainty="MAYBE", effective_timestamp=next(moments)
+        )
+
+    def batch() -> None:
+        rows = [
+            {"learner": 1, "program_uuid": PROGRAM, "reason": "R", "certainty": "MAYBE", "effective_timestamp": moment}
+            for moment, _ in zip(moments, range(1000), strict=False)
+        ]
+        outcomes = api.record_intents(rows)
+        assert {outcome.status for outcome in outcomes} == {"created"}
+
+    with transaction.atomic(), CaptureQueriesContext(connection) as statements:
+        record()
+    with transaction.atomic():
+        times = _alternate({"record": record, "get_or_create": get_or_create}, calls)
+    apart = _alternate({"batch": batch, "record": record}, 10)
+    return [
+        Result("statements of record_intent for a new intent", len(statements), 1, unit=""),
+        Result(
+            "record_intent in a transaction, of get_or_create",
+            times["record"] / times["get_or_create"],
+            0.5,
+            detail={name: round(seconds * 1000, 4) for name, seconds in times.items()},
+        ),
+        Result("record_intents of 1,000 rows, of 1,000 record_intent", apart["batch"] / (1000 * apart["record"]), 0.1),
+        *_http(calls),
+        *_start(),
+    ]
+
+
+def _http(calls: int) -> list[Result]:
+    user = get_user_model().objects.get(pk=2)
+    for number in range(10):
+        program = uuid5(UUID(int=0), str(number % 5))
+        moment = START + timedelta(seconds=number)
+        api.record_intent(user, program, reason="R", certainty="MAYBE", effective_timestamp=moment)
+    make, moments = APIRequestFactory(), (START + timedelta(days=1, seconds=number) for number in count())
+
+    def request(view: Callable[..., Any], method: str, status: int) -> Callable[[], None]:
+        def call() -> None:
+            body = {
+                "program_uuid": str(PROGRAM),
+                "reason": "R",
+                "certainty": "MAYBE",
+                "effective_timestamp": next(moments).isoformat(),
+            }
+            made = getattr(make, method)("/", body if method == "post" else None, format="json")
+            force_authenticate(made, user)
+            response = view(made)
+            response.render()
+            assert response.status_code == status, response.data
+
+        return call
+
+    constant = ConstantView.as_view()
+    with transaction.atomic():
+        get = _alternate(
+            {"ours": request(LatestCertainIntentsView.as_view(), "get", 200), "constant": request(constant, "get", 200)}, calls
+        )
+        post = _alternate(
+            {"ours": request(RecordIntentsView.as_view(), "post", 201), "constant": request(constant, "post", 201)},
+            calls,
+        )
+    return [
+        Result(f"{name} of a learner with 10 intents, of a view that returns a constant", times["ours"] / times["constant"], 1.5,
+               detail={name: round(seconds * 1000, 4) for name, seconds in times.items()})
+        for name, times in (("GET latest-certain", get), ("POST", post))
+    ]  # fmt: skip
+
+
+def _start() -> list[Result]:
+    """What starting the test project costs with the app and its URLs, over without."""
+    bare = (
+        "import test_settings as s; s.INSTALLED_APPS.remove('program_intent');"
+        "import django; django.setup(); import rest_framework.views, rest_framework.serializers, drf_spectacular.utils"
+    )
+    with_app = (
+        "import django; django.setup(); import rest_framework.views, rest_framework.serializers, drf_spectacular.utils;"
+        "import program_intent.rest_api.urls"
+    )
+
+    def start(code: str) -> Callable[[], None]:
+        timing = f"from time import perf_counter as t; a = t(); {code}; print(t() - a)"
+        return lambda: found.append(float(subprocess.run([sys.executable, "-c", timing], capture_output=True, text=True, check=True).stdout))  # fmt: skip
+
+    found: list[float] = []
+    without, together = [], []
+    for _ in range(11):
+        start(bare)()
+        without.append(found.pop())
+        start(with_app)()
+        together.append(found.pop())
+    return [Result("import at host start, added", (median(together) - median(without)) * 1000, 30, unit="ms")]

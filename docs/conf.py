@@ -1,0 +1,33 @@
+"""Sphinx configuration; the pages are built against the test project on SQLite, so no server is needed."""
+
+import os
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS.parent))
+os.environ |= {"DJANGO_SETTINGS_MODULE": "test_settings", "ENGINE": "sqlite"}
+
+import django  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+
+django.setup()
+
+from program_intent import __version__  # noqa: E402
+
+# The schema page includes it; written anew by each build, so it cannot be out of date.
+Path(DOCS, "_build").mkdir(exist_ok=True)
+SCHEMA = ["--urlconf", "program_intent.rest_api.urls", "--file", str(DOCS / "_build" / "openapi.yaml")]
+call_command("spectacular", *SCHEMA, "--validate", "--fail-on-warn")
+
+project = "program_intent"
+copyright = "the program_intent authors"
+release = __version__
+extensions = ["sphinx.ext.autodoc"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"program_intent {release}"
+html_show_copyright = False
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+python_maximum_signature_line_length = 80

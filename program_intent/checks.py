@@ -1,0 +1,154 @@
+"""System checks: a broken setting is named before the first request, with what to do about it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from difflib import get_close_matches
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.db import connections, router
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, Model
+
+from program_intent.conf import DEFAULTS
+from program_intent.models import ProgramIntent
+from program_intent.validation import shown
+
+# What Django itself raises on first use of a user model, a database engine or a router that does not exist.
+_TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError)
+
+
+# Of each setting: what its value has to be, in words and as a test.
+_EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "LEARNER_LOOKUP_FIELD": ("the name of a field as a str", lambda value: isinstance(value, str)),
+    "MAX_BATCH_SIZE": ("an int above 0", lambda value: type(value) is int and value > 0),
+}
+
+
+@register()
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """E001 to E003: the dictionary ``PROGRAM_INTENT``, its keys and the kind of its values."""
+    configured = getattr(settings, "PROGRAM_INTENT", {})
+    if not isinstance(configured, dict):
+        return [
+            Error(
+                f"PROGRAM_INTENT is {shown(configured)}, which is no dictionary.",
+                hint='Write PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}, or leave it out for the defaults.',
+                id="program_intent.E001",
+            )
+        ]
+    return [
+        *(_unknown_key(key) for key in configured if key not in DEFAULTS),
+        *(
+            Error(
+                f"PROGRAM_INTENT[{key!r}] is {shown(configured[key])}, not {expected}.",
+                hint=f"The default is {DEFAULTS[key]!r}.",
+                id="program_intent.E003",
+            )
+            for key, (expected, fits) in _EXPECTED.items()
+            if key in configured and not fits(configured[key])
+        ),
+    ]
+
+
+def _unknown_key(key: Any) -> Error:
+    close = get_close_matches(shown(key).upper(), DEFAULTS, n=1)
+    meant = f"Did you mean {close[0]}? " if close else ""
+    return Error(
+        f"PROGRAM_INTENT has the unknown key {shown(key)}.",
+        hint=f"{meant}The keys are {', '.join(DEFAULTS)}.",
+        id="program_intent.E002",
+    )
+
+
+@register()
+def check_learner_lookup_field(**kwargs: Any) -> list[CheckMessage]:
+    """E004 to E006: the field that names learners is a unique column of the user model."""
+    configured = getattr(settings, "PROGRAM_INTENT", {})
+    name = configured.get("LEARNER_LOOKUP_FIELD", "pk") if isinstance(configured, dict) else "pk"
+    if name == "pk" or not isinstance(name, str):
+        return []
+    with suppress(*_TOLD_BY_DJANGO):
+        user = get_user_model()
+        fields = [field.name for field in user._meta.fields if not field.is_relation and _is_unique(field)]
+        return [
+            Error(
+                f"LEARNER_LOOKUP_FIELD is {shown(name)}, which is {problem} of the user model {user._meta.label}.",
+                hint=f"Name learners by pk or by a unique field: {', '.join(fields)}.",
+                id=f"program_intent.{number}",
+            )
+            for number, problem in _field_problems(user, name)
+        ]
+    return []
+
+
+def _field_problems(user: type[Model], name: str) -> list[tuple[str, str]]:
+    try:
+        field = user._meta.get_field(name)
+    except FieldDoesNotExist:
+        return [("E004", "no field")]
+    if not isinstance(field, Field) or field.is_relation or not field.concrete:
+        return [("E005", "a relation, not a column of its own,")]
+    return [] if _is_unique(field) else [("E006", "not a unique field")]
+
+
+def _is_unique(field: "Field[Any, Any]") -> bool:
+    """As Django judges ``USERNAME_FIELD`` in auth.E003; the primary key is unique too."""
+    constraints = field.model._meta.total_unique_constraints
+    return field.unique or any(constraint.fields == (field.name,) for constraint in constraints)
+
+
+@register()
+def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
+    """E007: times are stored aware."""
+    if settings.USE_TZ is True:
+        return []
+    return [
+        Error(
+            f"USE_TZ is {shown(settings.USE_TZ)}, but intents are judged by aware times.",
+            hint="Set USE_TZ = True.",
+            id="program_intent.E007",
+        )
+    ]
+
+
+@register()
+def check_one_database(**kwargs: Any) -> list[CheckMessage]:
+    """E008: users and intents are written to one database, because the insert looks up the learner."""
+    with suppress(*_TOLD_BY_DJANGO):
+        users, intents = router.db_for_write(get_user_model()), router.db_for_write(ProgramIntent)
+        if users != intents:
+            return [
+                Error(
+                    f"Users are written to the database {users!r} and intents to {intents!r}.",
+                    hint="Users and intents live in one database: let DATABASE_ROUTERS name the same one for both.",
+                    id="program_intent.E008",
+                )
+            ]
+    return []
+
+
+@register()
+def check_sqlite_transactions(**kwargs: Any) -> list[CheckMessage]:
+    """W001: a request's transaction on SQLite waits for its turn to write, instead of failing."""
+    with suppress(*_TOLD_BY_DJANGO):
+        return [
+            Warning(
+                f"The SQLite database {alias!r} has ATOMIC_REQUESTS, and its transactions begin as readers.",
+                hint="Concurrent writes will fail with 'database is locked', whatever the timeout: "
+                f'set DATABASES[{alias!r}]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
+                id="program_intent.W001",
+            )
+            for alias in connections
+            if router.allow_migrate_model(alias, ProgramIntent) and _reads_before_writing(connections[alias])
+        ]
+    return []
+
+
+def _reads_before_writing(connection: BaseDatabaseWrapper) -> bool:
+    mode = str((connection.settings_dict["OPTIONS"] or {}).get("transaction_mode")).upper()
+    atomic = connection.settings_dict["ATOMIC_REQUESTS"]
+    return connection.vendor == "sqlite" and atomic and mode not in ("IMMEDIATE", "EXCLUSIVE")

@@ -1,0 +1,52 @@
+"""Users, rows and stored intents with sound values; each takes what a test wants different."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+
+from program_intent.data import Certainty
+from program_intent.models import ProgramIntent
+from program_intent.validation import NewIntent
+
+PROGRAM = UUID("51032e48-04ca-5d43-901a-80cd294a21e1")
+MOMENT = datetime(2022, 4, 12, 8, 30, 0, 123456, tzinfo=UTC)
+
+_numbers = count(1)
+
+
+def make_user(**changes: Any) -> Any:
+    """A stored user of whichever model the settings name."""
+    return get_user_model()._default_manager.create(**{"username": f"learner-{next(_numbers)}", **changes})
+
+
+def make_row(**changes: Any) -> dict[str, Any]:
+    """A row as ``record_intents`` takes it; its learner 1 is only a number unless the test names a user."""
+    return {
+        "learner": 1,
+        "program_uuid": PROGRAM,
+        "reason": "BUNDLE_PURCHASE",
+        "certainty": Certainty.CERTAIN_YES,
+        "effective_timestamp": MOMENT,
+        **changes,
+    }
+
+
+def make_intent(**changes: Any) -> ProgramIntent:
+    """A stored intent; of a new user unless the test names one."""
+    learner = changes.pop("learner", None) or make_user()
+    return ProgramIntent.objects.create(**make_row(learner=learner, **changes))
+
+
+def spelled(spell: Callable[..., Iterable[Any]], intents: Iterable[NewIntent]) -> list[Any]:
+    """The rows in the form that a bulk module's ``speller`` gives them."""
+    return list(spell(*zip(*intents, strict=True)))
+
+
+def store_history(intents: Iterable[ProgramIntent]) -> None:
+    """Store as they are, in one statement: past the closed bulk_create, because a history has many ``created``."""
+    QuerySet(ProgramIntent).bulk_create(intents)

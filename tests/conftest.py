@@ -1,0 +1,52 @@
+"""Prepares the databases and prints what they are; ENGINE, read in test_settings.py, chooses them."""
+
+import sqlite3
+
+import django
+import pytest
+import rest_framework
+from django.db import connection
+from pytest_django import DjangoDbBlocker
+from pytest_django.plugin import blocking_manager_key
+
+ICU_TEMPLATE = "program_intent_icu"
+ICU_LOCALE = "en-US"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings_parallel_suffix: None, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """Called by pytest-django before it creates the test databases."""
+    if connection.vendor == "postgresql":
+        with django_db_blocker.unblock():
+            create_icu_template()
+
+
+def create_icu_template() -> None:
+    """Create the template whose collation is ICU's, because Django can name a template but no locale."""
+    with connection._nodb_cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [ICU_TEMPLATE])
+        if cursor.fetchone() is None:
+            cursor.execute(
+                f"CREATE DATABASE {ICU_TEMPLATE} TEMPLATE template0 ENCODING 'UTF8'"
+                f" LOCALE_PROVIDER icu ICU_LOCALE '{ICU_LOCALE}'"
+            )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    with config.stash[blocking_manager_key].unblock():
+        database = server()
+    return f"database: {database}, Django {django.get_version()}, DRF {rest_framework.VERSION}"
+
+
+def server() -> str:
+    """The engine, its version and the collation of the test databases."""
+    if connection.vendor == "sqlite":
+        return f"SQLite {sqlite3.sqlite_version}, collation BINARY"
+    with connection._nodb_cursor() as cursor:
+        cursor.execute("SELECT version()")
+        version = cursor.fetchone()[0]
+    if connection.vendor == "postgresql":
+        return f"{version.split(' on ')[0]}, collation ICU {ICU_LOCALE}"
+    return f"{version}, collation {connection.settings_dict['TEST']['COLLATION']}"

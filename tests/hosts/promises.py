@@ -1,0 +1,227 @@
+"""What a host is promised whatever its user model; test_custom_user.py runs it once for each host."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import timedelta
+from types import ModuleType
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, connection, transaction
+
+from program_intent import bulk, store
+from program_intent.api import get_latest_certain_intents, record_intent, record_intents
+from program_intent.bulk import generic
+from program_intent.data import Certainty
+from program_intent.exceptions import InvalidIntent
+from program_intent.models import ProgramIntent
+from program_intent.validation import NewIntent
+from tests import builders
+from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled
+
+HOST = settings.AUTH_USER_MODEL.split(".")[0]
+NOBODY = {"uuid_user": uuid4(), "text_user": "nobody", "inherited_user": 2**31 - 1}[HOST]
+
+pytestmark = pytest.mark.django_db
+
+
+def make_user(**changes: Any) -> Any:
+    if HOST == "text_user":
+        changes = {"key": f"Key-{get_user_model()._default_manager.count()}", **changes}
+    return builders.make_user(**changes)
+
+
+@pytest.fixture
+def learner() -> Any:
+    return make_user()
+
+
+def test_an_intent_is_recorded_once_by_user_by_key_and_by_its_text(learner: Any) -> None:
+    intent, created = record_intent(**make_row(learner=learner))
+    assert (intent.learner_id, type(intent.learner_id)) == (learner.pk, type(learner.pk))
+    assert created
+    for name in (learner, learner.pk, str(learner.pk)):
+        assert record_intent(**make_row(learner=name)) == (intent, False)
+
+
+def test_a_batch_is_recorded_and_its_bad_rows_are_refused(learner: Any) -> None:
+    other = make_user()
+    rows = [make_row(learner=name) for name in (other, NOBODY, learner.pk, learner, None, other.pk)]
+    outcomes = record_intents(rows)
+    statuses = ["created", "rejected", "created", "duplicate", "rejected", "duplicate"]
+    assert [outcome.status for outcome in outcomes] == statuses
+    assert outcomes[1].errors == {"learner": [f"No user is named by {NOBODY!r}."]}
+    assert outcomes[4].errors == {"learner": ["This field is required."]}
+    assert [outcome.status for outcome in record_intents(rows)].count("duplicate") == 4
+    assert ProgramIntent.objects.count() == 2
+
+
+def test_the_latest_intents_are_told_by_user_by_key_and_by_its_text(learner: Any) -> None:
+    intent, _ = record_intent(**make_row(learner=learner))
+    record_intent(**make_row(learner=make_user(), certainty="CERTAIN_NO"))
+    for name in (learner, learner.pk, str(learner.pk)):
+        assert get_latest_certain_intents(name) == {PROGRAM: intent}
+    assert get_latest_certain_intents(NOBODY) == {}
+
+
+@pytest.mark.parametrize("names", ["username", "lms_user_id"])
+def test_a_learner_may_be_named_by_another_unique_field(learner: Any, names: str) -> None:
+    if not hasattr(learner, names):
+        pytest.skip(f"the users of {HOST} have no {names}")
+    learner = make_user(**{names: "4711"})
+    rows = [make_row(learner="4711"), make_row(learner=learner), make_row(learner="4712")]
+    outcomes = store.record(rows, learner_field=names)
+    assert [outcome.status for outcome in outcomes] == ["created", "duplicate", "rejected"]
+    assert outcomes[0].intent is not None
+    assert outcomes[0].intent.learner_id == learner.pk
+
+
+@pytest.mark.parametrize("engine", [generic, bulk.for_connection(connection)], ids=["generic", "vendor"])
+def test_each_bulk_module_keeps_the_contract(learner: Any, engine: ModuleType) -> None:
+    intents = [
+        NewIntent(key, PROGRAM, "A", Certainty.MAYBE, MOMENT + timedelta(days=day))
+        for day in range(2)
+        for key in (learner.pk, NOBODY)
+    ]
+    rows = spelled(engine.speller(connection), intents)
+    first = engine.prepare(rows[:1], connection)
+    (key,) = engine.insert(connection, first, MOMENT)
+    assert engine.stored(connection, first) == [(0, key, MOMENT)]
+    prepared = engine.prepare(rows, connection)
+    assert engine.unknown(connection, prepared) == {1, 3}
+    with transaction.atomic():
+        assert engine.count_inserted(connection, prepared, MOMENT) == 1
+    assert {position for position, _, _ in engine.stored(connection, prepared)} == {0, 2}
+    assert engine.insert(connection, prepared, MOMENT) == set()
+
+
+def test_a_batch_of_the_loader_is_counted(learner: Any) -> None:
+    unknown, known = rows_of([NOBODY, learner.pk])
+    assert store.write_batch([unknown, known], "default") == (1, {unknown})
+    assert store.write_batch([unknown, known], "default") == (0, {unknown})
+
+
+def rows_of(keys: Iterable[Any]) -> list[Any]:
+    intents = [NewIntent(key, PROGRAM, "A", Certainty.MAYBE, MOMENT) for key in keys]
+    return spelled(store.speller("default"), intents)
+
+
+def test_a_new_row_is_judged_with_the_key_that_users_have() -> None:
+    with pytest.raises(InvalidIntent) as refused:
+        ProgramIntent.objects.create(**make_row(learner=None), learner_id=NOBODY)
+    assert refused.value.errors == {"learner": [f"No user is named by {NOBODY!r}."]}
+
+
+def test_deleting_a_user_takes_the_intents_along(learner: Any) -> None:
+    kept = make_intent(learner=make_user())
+    make_intent(learner=learner)
+    learner.delete()
+    assert list(ProgramIntent.objects.all()) == [kept]
+
+
+if HOST == "uuid_user":
+
+    @pytest.mark.parametrize("learner", [1, "1", "ada", None, True, b"1" * 16])
+    def test_what_is_no_uuid_names_no_learner(learner: object) -> None:
+        (outcome,) = record_intents([make_row(learner=learner)])
+        assert set(outcome.errors) == {"learner"}
+
+    def test_mariadb_refuses_a_learner_that_its_column_cannot_hold() -> None:
+        outside_the_rfc = "4a458848-f946-c657-25a7-e5df7b05272c"
+        (outcome,) = record_intents([make_row(learner=outside_the_rfc)])
+        assert set(outcome.errors) == {"learner"}
+
+
+if HOST == "text_user":
+    KEYS = [
+        "it's",
+        'say "hi"',
+        "back\\slash",
+        "\\",
+        "a,b",
+        "{a,b}",
+        "{}",
+        "[0]",
+        "%s %d %%",
+        "NULL",
+        "null",
+        "1",
+        "01",
+        "1.0",
+        " leading",
+        "tab\tline\nend",
+        "\u00e9t\u00e9",
+        "e\u0301",
+        "\u6f22\u5b57",
+        "\U0001f600\U0001f468\u200d\U0001f469",
+        "\u200b",
+        "k" * 20,
+        "\u00e9" * 20,
+        "\x7f\x01",
+    ]
+
+    @pytest.mark.parametrize("key", KEYS)
+    def test_a_key_of_any_characters_is_taken_as_it_stands(key: str) -> None:
+        learner = make_user(key=key)
+        outcomes = record_intents([make_row(learner=key), make_row(learner=learner), make_row(learner="nobody")])
+        assert [outcome.status for outcome in outcomes] == ["created", "duplicate", "rejected"]
+        assert list(get_latest_certain_intents(key).values()) == [outcomes[0].intent]
+        assert [intent.learner for intent in ProgramIntent.objects.all()] == [learner]
+
+    def test_keys_of_any_characters_go_into_one_batch() -> None:
+        keys = set()
+        for key in KEYS:
+            # utf8mb4_unicode_ci takes some of them for the same.
+            with suppress(IntegrityError), transaction.atomic():
+                keys.add(make_user(key=key).pk)
+        assert store.write_batch(rows_of(keys), "default") == (len(keys), set())
+        assert store.write_batch(rows_of(keys), "default") == (0, set())
+        assert set(ProgramIntent.objects.values_list("learner_id", flat=True)) == set(keys)
+
+    @pytest.mark.parametrize("key", ["ADA", "Ada", "ada ", " ada", "ad\u00e1", "a", "ada\u200b", ""])
+    def test_a_key_is_matched_exactly_not_as_a_collation_would(key: str) -> None:
+        make_intent(learner=make_user(key="ada"))
+        rows = [make_row(learner=key), make_row(learner=key, reason="OTHER")]
+        assert [outcome.status for outcome in record_intents(rows)] == ["rejected", "rejected"]
+        assert record_intents(rows[:1])[0].status == "rejected"
+        assert store.write_batch(rows_of([key]), "default") == (0, set(rows_of([key])))
+        with pytest.raises(InvalidIntent):
+            ProgramIntent.objects.create(**make_row(learner=None), learner_id=key)
+        assert get_latest_certain_intents(key) == {}
+        assert ProgramIntent.objects.count() == 1
+
+    @pytest.mark.parametrize("engine", [generic, bulk.for_connection(connection)], ids=["generic", "vendor"])
+    def test_a_key_that_a_collation_takes_for_a_stored_one_is_unknown(engine: ModuleType) -> None:
+        intent = make_intent(learner=make_user(key="ada"))
+        row = NewIntent("ADA", PROGRAM, intent.reason, Certainty(intent.certainty), MOMENT)
+        prepared = engine.prepare(spelled(engine.speller(connection), [row]), connection)
+        assert engine.unknown(connection, prepared) == {0}
+        assert engine.stored(connection, prepared) == []
+
+    def test_keys_that_differ_in_case_are_two_learners_where_the_database_says_so() -> None:
+        lower = make_user(key="ada")
+        if connection.vendor == "mysql":
+            pytest.skip("utf8mb4_unicode_ci holds no two keys that differ in case")
+        upper = make_user(key="ADA")
+        outcomes = record_intents(make_row(learner=learner) for learner in (lower, upper, "ada", "ADA"))
+        assert [outcome.status for outcome in outcomes] == ["created", "created", "duplicate", "duplicate"]
+        assert get_latest_certain_intents("ada")[PROGRAM].learner_id == "ada"
+        assert get_latest_certain_intents("ADA")[PROGRAM].learner_id == "ADA"
+
+    @pytest.mark.parametrize("more", ["x", " ", "\u00e9", "k" * 500])
+    def test_a_key_longer_than_the_column_is_not_cut_to_another_users(more: str) -> None:
+        key = make_user(key="k" * 20).pk
+        rows = [make_row(learner=key + more), make_row(learner=key + more, reason="OTHER")]
+        assert [outcome.status for outcome in record_intents(rows)] == ["rejected", "rejected"]
+        assert record_intents(rows[:1])[0].status == "rejected"
+        assert get_latest_certain_intents(key + more) == {}
+
+    def test_a_username_that_is_another_users_key_stands_for_its_own_user() -> None:
+        make_user(key="a", username="b")
+        rows = [make_row(learner="b"), make_row(learner="a")]
+        outcomes = store.record(rows, learner_field="username")
+        assert [outcome.status for outcome in outcomes] == ["created", "rejected"]
+        assert outcomes[1].errors == {"learner": ["No user is named by 'a'."]}

@@ -1,0 +1,30 @@
+"""The rule of "latest and most certain" in plain Python; generated tests compare every engine's answer with it."""
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from uuid import UUID
+
+from program_intent.data import Intent
+
+END = datetime.max.replace(tzinfo=UTC)
+
+
+def latest_certain(
+    history: Iterable[Intent],
+    learner: object,
+    *,
+    as_of: datetime,
+    known_at: datetime = END,
+    program_uuids: Collection[UUID] | None = None,
+) -> dict[UUID, Intent]:
+    def place(intent: Intent) -> tuple[object, ...]:
+        maybe, age = intent.certainty == "MAYBE", END - intent.effective_timestamp
+        return maybe, age, END - intent.created, intent.certainty == "CERTAIN_YES", intent.reason
+
+    chosen: dict[UUID, Intent] = {}
+    for intent in sorted(history, key=place, reverse=True):
+        visible = intent.effective_timestamp <= as_of and intent.created <= known_at
+        wanted = program_uuids is None or intent.program_uuid in program_uuids
+        if intent.learner_id == learner and visible and wanted:
+            chosen[intent.program_uuid] = intent
+    return chosen

@@ -1,0 +1,112 @@
+"""Run the suite once per database engine; arguments go to pytest as they are.
+
+ENGINES="sqlite postgresql mariadb" demands the engines it names. Without it, those that answer are used
+and the others are printed with the reason.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import test_settings
+
+KNOWN = ("sqlite", "postgresql", "mariadb")
+
+
+@dataclass(frozen=True)
+class Run:
+    engine: str
+    exit_status: int
+    passed: int
+    failed: int
+    skipped: int
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.exit_status == 0 and self.passed > 0
+
+    def __str__(self) -> str:
+        counts = f"{self.engine}: {self.passed} passed, {self.failed} failed, {self.skipped} skipped"
+        trouble = "" if self.ok else f", pytest's exit status {self.exit_status}: NOT PASSED"
+        return f"{counts} in {self.seconds:.0f} s{trouble}"
+
+
+def main() -> int:
+    demanded = os.environ.get("ENGINES", "").split()
+    if unknown := set(demanded) - set(KNOWN):
+        return fail(f"ENGINES names {', '.join(sorted(unknown))}; known are {', '.join(KNOWN)}.")
+    reasons = {engine: why_unreachable(engine) for engine in demanded or KNOWN}
+    engines = [engine for engine, reason in reasons.items() if not reason]
+    left_out = [f"{engine}: not reachable, {reason}" for engine, reason in reasons.items() if reason]
+    if demanded and left_out:
+        return fail("ENGINES demands " + "; ".join(left_out))
+
+    print("Engines:", *engines, *left_out, sep="\n  ", flush=True)
+    coverage("erase")
+    runs = [run(engine, sys.argv[1:]) for engine in engines]
+    coverage("combine", "--quiet")
+    coverage("report")
+    print(*left_out, *runs, sep="\n")
+    return 0 if all(run.ok for run in runs) else 1
+
+
+def fail(message: str) -> int:
+    print(message, file=sys.stderr)
+    return 1
+
+
+def why_unreachable(engine: str) -> str:
+    """What the driver says when it cannot connect; empty if it can."""
+    try:
+        if engine == "postgresql":
+            import psycopg
+
+            settings = test_settings.postgresql("postgres")
+            psycopg.connect(**login(settings), dbname=settings["NAME"], connect_timeout=5).close()
+        elif engine == "mariadb":
+            import MySQLdb
+
+            MySQLdb.connect(**login(test_settings.mariadb("")), connect_timeout=5).close()
+    except ModuleNotFoundError as error:
+        return f"{error}: the driver is not installed or could not be built"
+    except Exception as error:  # Each driver has its own.
+        return " ".join(str(error).split())
+    return ""
+
+
+def login(settings: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "host": settings["HOST"],
+        "port": int(settings["PORT"]),
+        "user": settings["USER"],
+        "password": settings["PASSWORD"],
+    }
+
+
+def run(engine: str, arguments: list[str]) -> Run:
+    print(f"\n{engine}", flush=True)
+    with tempfile.TemporaryDirectory() as directory:
+        junit = Path(directory, "junit.xml")
+        start = time.monotonic()
+        status = coverage("run", "-m", "pytest", f"--junit-xml={junit}", *arguments, ENGINE=engine)
+        seconds = time.monotonic() - start
+        counts = ElementTree.parse(junit).getroot()[0].attrib if junit.exists() else {}
+    tests, skipped = int(counts.get("tests", 0)), int(counts.get("skipped", 0))
+    failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
+    return Run(engine, status, tests - failed - skipped, failed, skipped, seconds)
+
+
+def coverage(*arguments: str, **environment: str) -> int:
+    command = [sys.executable, "-m", "coverage", *arguments]
+    return subprocess.run(command, env=os.environ | environment).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

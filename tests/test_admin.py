@@ -1,0 +1,563 @@
+"""The admin shows intents of tables of any size, and changes nothing."""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test import Client, override_settings
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from program_intent import admin
+from program_intent.data import Certainty
+from program_intent.models import ProgramIntent
+from tests.builders import MOMENT, PROGRAM, make_intent, make_user, store_history
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/program_intent/programintent/"
+OTHER_PROGRAM = UUID("0a1b2c3d-0000-4000-8000-00000000abcd")
+FIELDS = ("id", "learner", "program_uuid", "reason", "certainty", "effective_timestamp", "created")
+
+
+def listed(client: Client, **parameters: Any) -> list[int]:
+    """The primary keys on the page, in its order."""
+    response = client.get(LIST, parameters)
+    assert response.status_code == 200
+    return [intent.pk for intent in response.context["cl"].result_list]
+
+
+def errors(client: Client, **parameters: Any) -> list[str]:
+    return [str(message) for message in get_messages(client.get(LIST, parameters).wsgi_request)]
+
+
+def make_staff(*permissions: str) -> Any:
+    user = make_user(is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return user
+
+
+# The list
+
+
+def test_the_newest_intents_come_first(admin_client: Client) -> None:
+    keys = [make_intent(effective_timestamp=MOMENT - timedelta(days=day)).pk for day in range(3)]
+    assert listed(admin_client) == keys[::-1]
+
+
+def test_the_list_shows_learner_program_certainty_reason_and_both_times(admin_client: Client) -> None:
+    intent = make_intent(learner=make_user(username="ann"), reason="BUNDLE_PURCHASE")
+    page = admin_client.get(LIST).content.decode()
+    for shown in (f">{intent.pk}</a>", ">ann</td>", str(PROGRAM), "CERTAIN_YES", "BUNDLE_PURCHASE", "April 12, 2022"):
+        assert shown in page
+
+
+def test_an_intent_whose_learner_is_gone_is_still_listed_and_shown(admin_client: Client) -> None:
+    store_history(
+        [
+            ProgramIntent(
+                learner_id=987654, program_uuid=PROGRAM, reason="R", certainty="MAYBE", effective_timestamp=MOMENT
+            )
+        ]
+    )
+    (key,) = listed(admin_client)
+    assert admin_client.get(f"{LIST}{key}/change/").status_code == 200
+
+
+def test_a_list_of_many_learners_takes_as_many_queries_as_a_list_of_one(
+    admin_client: Client, django_assert_num_queries: Any
+) -> None:
+    for _ in range(10):
+        make_intent()
+        # session, signed-in user, the edge of what is looked at, the page, its learners
+        with django_assert_num_queries(5):
+            admin_client.get(LIST)
+
+
+# Filters
+
+
+def test_the_certainty_filter_keeps_one_certainty(admin_client: Client) -> None:
+    keys = {certainty: make_intent(certainty=certainty).pk for certainty in Certainty}
+    assert listed(admin_client, certainty__exact="MAYBE") == [keys[Certainty.MAYBE]]
+    assert 'href="?certainty__exact=CERTAIN_NO">CERTAIN_NO</a>' in admin_client.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize("typed", ["BUNDLE_PURCHASE", " bundle_purchase "])
+def test_the_reason_filter_keeps_exactly_that_reason(admin_client: Client, typed: str) -> None:
+    key = make_intent(reason="BUNDLE_PURCHASE").pk
+    make_intent(reason="BUNDLE")
+    assert listed(admin_client, reason=typed) == [key]
+
+
+def test_the_date_filter_keeps_both_days_in_the_time_zone_of_the_list(admin_client: Client) -> None:
+    # New York is four hours behind UTC in April.
+    first, last = datetime(2022, 4, 12, 4, tzinfo=UTC), datetime(2022, 4, 14, 3, 59, 59, 999999, tzinfo=UTC)
+    tick = timedelta(microseconds=1)
+    before, begin, end, after = (
+        make_intent(effective_timestamp=moment).pk for moment in (first - tick, first, last, last + tick)
+    )
+    assert listed(admin_client, effective_from="2022-04-12", effective_to="2022-04-13") == [end, begin]
+    assert listed(admin_client, effective_from="2022-04-12") == [after, end, begin]
+    assert listed(admin_client, effective_to="2022-04-13") == [end, begin, before]
+
+
+def test_filters_and_search_apply_together(admin_client: Client) -> None:
+    sought = {"certainty": Certainty.MAYBE, "reason": "RARE", "learner": make_user(username="ann")}
+    key = make_intent(**sought).pk
+    make_intent(**{**sought, "certainty": Certainty.CERTAIN_NO})
+    make_intent(**{**sought, "reason": "COMMON"})
+    make_intent(**{**sought, "learner": make_user()})
+    make_intent(**{**sought, "effective_timestamp": MOMENT + timedelta(days=2)})
+    parameters = {"certainty__exact": "MAYBE", "reason": "RARE", "effective_to": "2022-04-13"}
+    assert listed(admin_client, q=str(sought["learner"].pk), **parameters) == [key]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (
+            {"reason": "B%"},
+            "reason: Expected a reason of up to 64 letters, digits and underscores that starts with a letter, "
+            "such as BUNDLE_PURCHASE, not 'B%'.",
+        ),
+        (
+            {"effective_from": "12.04.2022"},
+            "effective date: Expected a date such as 2022-04-12, not '12.04.2022'.",
+        ),
+        ({"effective_to": "2022-02-30"}, "effective date: Expected a date such as 2022-04-12, not '2022-02-30'."),
+        ({"q": "nobody"}, "No learner and no program is named by 'nobody'."),
+        ({"q": "nobody " + str(PROGRAM)}, f"No learner and no program is named by 'nobody {PROGRAM}'."),
+    ],
+)
+def test_what_makes_no_sense_lists_nothing_and_says_why(
+    admin_client: Client, parameters: dict[str, str], message: str
+) -> None:
+    make_intent(certainty="MAYBE")
+    assert listed(admin_client, **parameters) == []
+    assert errors(admin_client, **parameters) == [message]
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "1899-12-30", "9999-12-31"])
+def test_a_date_that_no_intent_can_have_lists_nothing_and_says_why(admin_client: Client, day: str) -> None:
+    make_intent()
+    assert listed(admin_client, effective_to=day) == []
+    (message,) = errors(admin_client, effective_to=day)
+    assert message.startswith("effective date: Expected a time from 1900-01-01 to 9999-12-30, not ")
+
+
+AWKWARD = [
+    "\0",
+    "'",
+    "%",
+    "\ud800",
+    "\u017f",
+    "1" * 5000,
+    "-1",
+    str(2**63),
+    "1e5",
+    "\u0661",
+    "\u2028",
+    "<b>",
+    "[]",
+    " ",
+]
+
+
+@pytest.mark.parametrize("name", ["q", "certainty__exact", "reason", "effective_from", "effective_to", "p", "o", "all"])
+@pytest.mark.parametrize("value", AWKWARD, ids=ascii)
+def test_nothing_typed_breaks_the_list(admin_client: Client, name: str, value: str) -> None:
+    make_intent()
+    response = admin_client.get(f"{LIST}?{name}={value.encode('utf-8', 'replace').decode()}")
+    assert response.status_code in {200, 302, 400}
+
+
+@pytest.mark.parametrize("lookup", ["reason__contains", "learner__username__startswith", "program_uuid", "nonsense"])
+def test_no_other_lookup_is_taken_from_the_address(admin_client: Client, lookup: str) -> None:
+    assert admin_client.get(LIST, {lookup: "x"}).status_code == 400
+
+
+def test_an_order_in_the_address_is_ignored(admin_client: Client) -> None:
+    keys = [make_intent(reason=reason).pk for reason in "CAB"]
+    assert listed(admin_client, o="5") == keys[::-1]
+
+
+def test_the_form_of_a_filter_keeps_the_search_and_the_other_filters(admin_client: Client) -> None:
+    make_intent()
+    page = admin_client.get(
+        LIST, {"q": str(PROGRAM), "certainty__exact": "CERTAIN_YES", "effective_to": "2022-04-13", "reason": "A<B"}
+    ).content.decode()
+    reason_form, date_form = page.split('<form method="get">')[1:]
+    for kept in (
+        f'<input type="hidden" name="q" value="{PROGRAM}">',
+        '<input type="hidden" name="certainty__exact" value="CERTAIN_YES">',
+    ):
+        assert kept in reason_form
+        assert kept in date_form
+    assert '<input type="hidden" name="effective_to" value="2022-04-13">' in reason_form
+    assert '<input type="text" name="reason" value="A&lt;B"' in reason_form
+    assert '<input type="hidden" name="reason" value="A&lt;B">' in date_form
+    assert '<input type="date" name="effective_from" value=""' in date_form
+    assert '<input type="date" name="effective_to" value="2022-04-13"' in date_form
+
+
+# Search
+
+
+def test_a_learner_is_found_by_primary_key(admin_client: Client) -> None:
+    intent = make_intent()
+    make_intent()
+    assert listed(admin_client, q=f" {intent.learner_id} ") == [intent.pk]
+
+
+def test_a_learner_is_found_by_the_learner_lookup_field_or_the_primary_key(admin_client: Client) -> None:
+    intent = make_intent(learner=make_user(username="ann"))
+    namesake = make_intent(learner=make_user(username=str(intent.learner_id)))
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "username"}):
+        assert listed(admin_client, q="ann") == [intent.pk]
+        assert listed(admin_client, q=str(namesake.learner_id)) == [namesake.pk]
+        assert set(listed(admin_client, q=str(intent.learner_id))) == {intent.pk, namesake.pk}
+
+
+@pytest.mark.parametrize("name", ["Ann", "an", "ann%", "änn"])
+def test_a_learner_is_found_by_the_exact_name_only(admin_client: Client, name: str) -> None:
+    make_intent(learner=make_user(username="ann"))
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "username"}):
+        assert listed(admin_client, q=name) == []
+
+
+@pytest.mark.parametrize("text", [str(PROGRAM), PROGRAM.hex, str(PROGRAM).upper(), f" {PROGRAM} "])
+def test_a_program_is_found_by_its_uuid_with_or_without_hyphens(admin_client: Client, text: str) -> None:
+    key = make_intent().pk
+    make_intent(program_uuid=OTHER_PROGRAM)
+    assert listed(admin_client, q=text) == [key]
+
+
+def test_a_learner_and_a_program_are_found_together(admin_client: Client) -> None:
+    intent = make_intent(learner=make_user(username="ann lee"))
+    make_intent()
+    make_intent(learner=intent.learner, program_uuid=OTHER_PROGRAM)
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "username"}):
+        assert listed(admin_client, q=f"ann lee {PROGRAM.hex}") == [intent.pk]
+
+
+def test_a_search_shows_the_latest_intents_first(admin_client: Client) -> None:
+    ann = make_user()
+    early, late, middle = (
+        make_intent(learner=ann, effective_timestamp=MOMENT + timedelta(days=day)).pk for day in (0, 2, 1)
+    )
+    assert listed(admin_client, q=str(ann.pk)) == [late, middle, early]
+    assert listed(admin_client, q=str(PROGRAM)) == [late, middle, early]
+
+
+def test_the_search_box_says_what_it_takes(admin_client: Client) -> None:
+    assert "A learner (pk), a program&#x27;s UUID, or both" in admin_client.get(LIST).content.decode()
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "username"}):
+        assert "A learner (username or pk), " in admin_client.get(LIST).content.decode()
+
+
+# Pages
+
+
+@pytest.fixture
+def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admin.ProgramIntentAdmin, "list_per_page", 2)
+
+
+def linked_pages(client: Client, **parameters: Any) -> set[str]:
+    page = client.get(LIST, parameters).content.decode()
+    hrefs = (part.split('"')[0] for part in page.split('href="')[1:])
+    return {number for href in hrefs for number in parse_qs(urlsplit(href).query).get("p", [])}
+
+
+@pytest.mark.usefixtures("pages_of_two")
+def test_each_page_leads_to_the_next_until_the_last(admin_client: Client) -> None:
+    keys = [make_intent().pk for _ in range(5)][::-1]
+    assert [listed(admin_client, p=page) for page in (1, 2, 3)] == [keys[:2], keys[2:4], keys[4:]]
+    assert [linked_pages(admin_client, p=page) for page in (1, 2, 3)] == [{"2"}, {"1", "3"}, {"1", "2"}]
+
+
+@pytest.mark.usefixtures("pages_of_two")
+def test_a_full_last_page_leads_no_further(admin_client: Client) -> None:
+    for _ in range(2):
+        make_intent()
+    assert linked_pages(admin_client) == set()
+    assert "2 program intents" in admin_client.get(LIST).content.decode()
+
+
+@pytest.mark.usefixtures("pages_of_two")
+@pytest.mark.parametrize("page", ["2", "0", "-1", "999999999", "9" * 40])
+def test_a_page_that_does_not_exist_leads_back_to_the_list(admin_client: Client, page: str) -> None:
+    make_intent()
+    response = admin_client.get(LIST, {"p": page})
+    assert (response.status_code, response.headers["Location"]) == (302, f"{LIST}?e=1")
+
+
+@pytest.mark.usefixtures("pages_of_two")
+def test_no_total_is_claimed_where_there_are_more_pages(admin_client: Client) -> None:
+    for _ in range(3):
+        make_intent()
+    page = admin_client.get(LIST, {"q": str(PROGRAM), "all": ""}).content.decode()
+    assert "result" not in page.split('id="changelist-search"')[1].split("</form>")[0]
+    assert "program intents" not in page.split('class="paginator"')[1].split("</p>")[0]
+
+
+def test_an_empty_list_says_so(admin_client: Client) -> None:
+    assert "0 program intents" in admin_client.get(LIST).content.decode()
+
+
+# The cost
+
+RARE = {"reason": "RARE"}
+SEARCHES: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "next page": {"p": 2},
+    "certainty": {"certainty__exact": "CERTAIN_NO"},
+    "rare reason": RARE,
+    "rare dates": {"effective_from": "1999-01-01", "effective_to": "1999-12-31"},
+    "learner": {"q": "1000001"},
+    "learner and rare reason": {"q": "1000001", **RARE},
+    "program": {"q": str(PROGRAM)},
+    "program and rare reason": {"q": str(PROGRAM), **RARE},
+    "learner and program": {"q": f"1000001 {PROGRAM}"},
+}
+
+
+def fill(start: int, stop: int) -> None:
+    """A tenth for one program, the first twenty of learner 1,000,001, and one of these for the rare reason."""
+    intents = (
+        ProgramIntent(
+            learner_id=1_000_001 if number < 20 else 2_000_000 + number * 7919 % 1000,
+            program_uuid=PROGRAM if number % 10 == 1 else UUID(int=OTHER_PROGRAM.int + number % 100),
+            reason="RARE" if number == 1 else "COMMON",
+            certainty=("CERTAIN_YES", "MAYBE")[number % 2],
+            effective_timestamp=MOMENT + timedelta(minutes=number),
+        )
+        for number in range(start, stop)
+    )
+    store_history(intents)
+
+
+@pytest.fixture
+def plans_as_for_a_large_table(transactional_db: None) -> Iterator[None]:
+    """PostgreSQL would read a small table whole, which is in fact cheaper."""
+    if connection.vendor == "postgresql":
+        execute("SET enable_seqscan = off")
+    yield
+    if connection.vendor == "postgresql":
+        execute("RESET enable_seqscan")
+
+
+def analyze() -> None:
+    """Let the planner know the rows, as it does some time after a load."""
+    statements = {
+        "sqlite": "ANALYZE",
+        "mysql": "ANALYZE TABLE program_intent_programintent",
+        "postgresql": "VACUUM ANALYZE program_intent_programintent",
+    }
+    execute(statements[connection.vendor])
+
+
+def execute(sql: str) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return list(cursor.fetchall()) if cursor.description else []
+
+
+def work_of(action: Callable[[], object]) -> int:
+    """How much the database does: machine steps on SQLite, rows read on MariaDB, blocks read on PostgreSQL."""
+    return {"sqlite": steps, "mysql": rows_read, "postgresql": blocks_read}[connection.vendor](action)
+
+
+def steps(action: Callable[[], object]) -> int:
+    taken = count()
+    connection.ensure_connection()
+    connection.connection.set_progress_handler(lambda: next(taken) and None, 1)
+    action()
+    connection.connection.set_progress_handler(None, 1)
+    return next(taken)
+
+
+def rows_read(action: Callable[[], object]) -> int:
+    def so_far() -> int:
+        return sum(int(rows) for _, rows in execute("SHOW SESSION STATUS LIKE 'Handler_read%'"))
+
+    before = so_far()
+    action()
+    return so_far() - before
+
+
+def blocks_read(action: Callable[[], object]) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        action()
+    statements = [query["sql"] for query in queries if 'FROM "program_intent' in query["sql"]]
+    plans = [execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")[0][0][0]["Plan"] for sql in statements]
+    return sum(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in plans)
+
+
+def grew(before: int, after: int) -> bool:
+    return after > 1.2 * before + 10
+
+
+@pytest.fixture
+def small_bounds(monkeypatch: pytest.MonkeyPatch, pages_of_two: None) -> None:
+    monkeypatch.setattr(admin, "MAX_EXAMINED", 20)
+
+
+@pytest.mark.usefixtures("plans_as_for_a_large_table", "small_bounds")
+def test_no_search_costs_more_in_a_larger_table(admin_client: Client) -> None:
+    def work() -> dict[str, int]:
+        analyze()
+        return {name: work_of(partial(listed, admin_client, **search)) for name, search in SEARCHES.items()}
+
+    make_user(pk=1_000_001)
+    fill(0, 2000)
+    small = work()
+    fill(2000, 6000)
+    large = work()
+    assert {name: (small[name], large[name]) for name in SEARCHES if grew(small[name], large[name])} == {}
+
+
+@pytest.mark.usefixtures("plans_as_for_a_large_table")
+def test_a_walk_over_the_whole_table_would_show() -> None:
+    def walk() -> int:
+        analyze()
+        return work_of(lambda: ProgramIntent.objects.filter(reason="RARER").order_by("-pk").first())
+
+    fill(0, 2000)
+    small = walk()
+    fill(2000, 6000)
+    assert grew(small, walk())
+
+
+@pytest.mark.usefixtures("small_bounds")
+@pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
+def test_nothing_is_counted(admin_client: Client, search: dict[str, Any]) -> None:
+    make_user(pk=1_000_001)
+    fill(0, 200)
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(LIST, search)
+    assert len(queries) > 2
+    assert [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()] == []
+
+
+@pytest.mark.usefixtures("plans_as_for_a_large_table", "small_bounds")
+@pytest.mark.parametrize(
+    ("search", "query", "index"),
+    [
+        ("rare reason", "RARE", "program_intent_programintent_pkey|PRIMARY"),
+        ("learner and rare reason", "RARE", "program_intent_once|sqlite_autoindex_program_intent_programintent_1"),
+        ("program and rare reason", "OFFSET 19", "program_intent_program"),
+    ],
+)
+def test_each_search_is_served_by_an_index(admin_client: Client, search: str, query: str, index: str) -> None:
+    make_user(pk=1_000_001)
+    fill(0, 4000)
+    analyze()
+    with CaptureQueriesContext(connection) as queries:
+        admin_client.get(LIST, SEARCHES[search])
+    sql = next(each["sql"] for each in queries if query in each["sql"])
+    plan = execute(f"{connection.ops.explain_query_prefix()} {sql}")
+    assert re.search(rf"\b({index})\b", str(plan))
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_without_a_search_the_filters_reach_back_over_the_newest_intents_only(admin_client: Client) -> None:
+    make_user(pk=1_000_001)
+    fill(0, 20)
+    assert len(listed(admin_client, **RARE)) == 1
+    fill(20, 22)
+    assert listed(admin_client, **RARE) == []
+    assert len(listed(admin_client, q="1000001", **RARE)) == 1
+    assert len(listed(admin_client, q=str(PROGRAM), **RARE)) == 1
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_of_a_program_with_too_many_intents_those_first_in_its_index_are_looked_at(admin_client: Client) -> None:
+    make_user(pk=1_000_001)
+    fill(0, 1200)
+    last = ProgramIntent.objects.filter(program_uuid=PROGRAM).latest("learner_id")
+    make_user(pk=last.learner_id)
+    assert last.pk not in listed(admin_client, q=str(PROGRAM))
+    assert last.pk in listed(admin_client, q=f"{last.learner_id} {PROGRAM}")
+
+
+# Read-only
+
+
+def test_the_detail_page_shows_every_field_and_offers_no_change(admin_client: Client) -> None:
+    intent = make_intent()
+    response = admin_client.get(f"{LIST}{intent.pk}/change/")
+    assert {field.name for field in ProgramIntent._meta.fields} == set(FIELDS)
+    (fieldset,) = response.context["adminform"]
+    assert tuple(field.field["field"] for line in fieldset for field in line if field.is_readonly) == FIELDS
+    page = response.content.decode()
+    assert str(PROGRAM) in page
+    for absent in ('name="_save"', 'class="deletelink"', "/delete/"):
+        assert absent not in page
+
+
+def test_no_door_of_this_admin_adds_changes_or_deletes(admin_client: Client) -> None:
+    intent = make_intent()
+    for path in ("add/", f"{intent.pk}/delete/"):
+        assert admin_client.get(LIST + path).status_code == 403
+        assert admin_client.post(LIST + path, {"post": "yes"}).status_code == 403
+    assert admin_client.post(f"{LIST}{intent.pk}/change/", {"reason": "OTHER"}).status_code == 403
+    admin_client.post(LIST, {"action": "delete_selected", "_selected_action": [intent.pk], "post": "yes"})
+    assert ProgramIntent.objects.get().reason == "BUNDLE_PURCHASE"
+
+
+def test_no_action_is_offered(admin_client: Client) -> None:
+    make_intent()
+    assert "delete_selected" not in admin_client.get(LIST).content.decode()
+
+
+def test_looking_takes_the_view_permission(client: Client) -> None:
+    intent = make_intent()
+    for permissions, status in (((), 403), (("add_programintent",), 403), (("view_programintent",), 200)):
+        client.force_login(make_staff(*permissions))
+        assert client.get(LIST).status_code == status
+        assert client.get(f"{LIST}{intent.pk}/change/").status_code == status
+
+
+@pytest.mark.parametrize("permission", ["add_programintent", "view_programintent"])
+def test_the_front_page_of_the_admin_offers_at_most_to_view(client: Client, permission: str) -> None:
+    client.force_login(make_staff(permission))
+    for app in client.get("/admin/").context["app_list"]:
+        for model in app["models"]:
+            assert model["perms"] == {"add": False, "change": False, "delete": False, "view": True}
+
+
+# Deleting a user
+
+
+@pytest.fixture
+def client_who_deletes_users(client: Client) -> Client:
+    client.force_login(make_staff("delete_user", "view_user"))
+    return client
+
+
+def test_an_admin_who_may_delete_users_deletes_a_learner_with_the_intents(client_who_deletes_users: Client) -> None:
+    ann, kept = make_intent().learner, make_intent()
+    path = reverse("admin:auth_user_delete", args=[ann.pk])
+    assert "requires deleting" not in client_who_deletes_users.get(path).content.decode()
+    assert client_who_deletes_users.post(path, {"post": "yes"}).status_code == 302
+    assert not User.objects.filter(pk=ann.pk).exists()
+    assert [intent.pk for intent in ProgramIntent.objects.all()] == [kept.pk]
+
+
+def test_the_action_on_users_deletes_learners_with_their_intents(client_who_deletes_users: Client) -> None:
+    learners = [make_intent().learner.pk, make_intent().learner.pk]
+    data = {"action": "delete_selected", "_selected_action": learners, "post": "yes"}
+    assert client_who_deletes_users.post(reverse("admin:auth_user_changelist"), data).status_code == 302
+    assert not User.objects.filter(pk__in=learners).exists()
+    assert not ProgramIntent.objects.exists()

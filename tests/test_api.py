@@ -1,0 +1,379 @@
+"""Recording from Python: what is stored, what is told, and that everything is stored once."""
+
+import pickle
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from program_intent import api, store
+from program_intent.api import get_latest_certain_intents, record_intent, record_intents
+from program_intent.data import Certainty, Intent, Outcome
+from program_intent.exceptions import InvalidIntent, ProgramIntentError
+from program_intent.models import ProgramIntent
+from program_intent.validation import FIELDS
+from tests import strategies
+from tests.builders import MOMENT, PROGRAM, make_row, make_user
+from tests.strategies import generated
+
+NOBODY = 2**31 - 1
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def learner() -> Any:
+    return make_user()
+
+
+def statuses(outcomes: list[Outcome]) -> list[str]:
+    return [outcome.status for outcome in outcomes]
+
+
+def stored_intents() -> list[Intent]:
+    fields = ("learner_id", "program_uuid", "reason", "certainty", "effective_timestamp", "created")
+    rows = ProgramIntent.objects.order_by("pk")
+    return [Intent(row.pk, *(getattr(row, name) for name in fields)) for row in rows]
+
+
+def test_a_new_intent_is_stored_and_returned_as_it_is_stored(learner: Any) -> None:
+    before = datetime.now(UTC)
+    intent, created = record_intent(
+        learner, PROGRAM, reason="BUNDLE_PURCHASE", certainty="CERTAIN_YES", effective_timestamp=MOMENT
+    )
+    assert created is True
+    assert stored_intents() == [intent]
+    assert before <= intent.created <= datetime.now(UTC)
+    values = (learner.pk, PROGRAM, "BUNDLE_PURCHASE", Certainty.CERTAIN_YES, MOMENT, intent.created)
+    assert intent == Intent(intent.id, *values)
+    assert (intent.effective_timestamp.tzinfo, intent.created.tzinfo) == (UTC, UTC)
+
+
+def test_an_intent_stored_already_is_returned_as_it_was_first_written(learner: Any) -> None:
+    row = make_row()
+    del row["learner"]
+    first, _ = record_intent(learner, **row)
+    again, created = record_intent(learner.pk, **row)
+    assert (again, created) == (first, False)
+    assert stored_intents() == [first]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        {"program_uuid": PROGRAM.hex.upper()},
+        {"reason": " bundle_purchase "},
+        {"certainty": " CERTAIN_YES"},
+        {"effective_timestamp": MOMENT.astimezone(timezone(timedelta(hours=5, minutes=30)))},
+        {"effective_timestamp": "2022-04-12 10:30:00.12345600 +02:00"},
+        {"effective_timestamp": "2022-04-11T18:30:00.123456-1400"},
+    ],
+)
+def test_the_same_intent_spelled_otherwise_is_a_duplicate(learner: Any, again: dict[str, Any]) -> None:
+    row = make_row(learner=learner)
+    other = {**row, "learner": str(learner.pk), **again}
+    assert statuses(record_intents([row, other])) == ["created", "duplicate"]
+    assert statuses(record_intents([other])) == ["duplicate"]
+    assert len(stored_intents()) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"program_uuid": uuid4()},
+        {"reason": "BUNDLE_PURCHASE_"},
+        {"certainty": "CERTAIN_NO"},
+        {"effective_timestamp": MOMENT + timedelta(microseconds=1)},
+    ],
+)
+def test_an_intent_that_differs_in_one_field_is_another(learner: Any, other: dict[str, Any]) -> None:
+    row = make_row(learner=learner)
+    assert statuses(record_intents([row, {**row, **other}])) == ["created", "created"]
+    assert statuses(record_intents([{**row, "learner": make_user()}])) == ["created"]
+    assert len(stored_intents()) == 3
+
+
+@pytest.mark.parametrize("missing", [{"effective_timestamp": None}, {}], ids=["None", "left out"])
+def test_a_missing_time_is_now_and_the_time_of_writing(learner: Any, missing: dict[str, Any]) -> None:
+    row = make_row(learner=learner)
+    del row["effective_timestamp"]
+    (outcome,) = record_intents([{**row, **missing}])
+    assert outcome.intent is not None
+    assert outcome.intent.effective_timestamp == outcome.intent.created
+    assert datetime.now(UTC) - outcome.intent.created < timedelta(minutes=1)
+
+
+def test_one_call_shares_one_time_of_writing(learner: Any) -> None:
+    outcomes = record_intents(make_row(learner=learner, reason=f"R{number}") for number in range(5))
+    assert len({outcome.intent.created for outcome in outcomes if outcome.intent}) == 1
+    assert len(stored_intents()) == 5
+
+
+def test_the_good_rows_are_kept_the_bad_refused_and_the_order_is_theirs(learner: Any) -> None:
+    good, late = make_row(learner=learner), make_row(learner=str(learner.pk), effective_timestamp=MOMENT)
+    unknown, bad = make_row(learner=NOBODY), make_row(learner=learner, reason="", certainty="SURE")
+    other = make_row(learner=learner, reason="OTHER")
+    outcomes = record_intents([unknown, good, bad, "no row", late, other])  # type: ignore[list-item]
+    assert statuses(outcomes) == ["rejected", "created", "rejected", "rejected", "duplicate", "created"]
+    assert [outcome.errors for outcome in outcomes] == [
+        {"learner": ["No user is named by 2147483647."]},
+        {},
+        {
+            "reason": ["This field is required."],
+            "certainty": ["Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'SURE'."],
+        },
+        {"non_field_errors": ["Expected an object with the fields of an intent, not 'no row'."]},
+        {},
+        {},
+    ]
+    first, second = stored_intents()
+    assert [outcome.intent for outcome in outcomes] == [None, first, None, None, first, second]
+
+
+@pytest.mark.parametrize(
+    ("changes", "errors"),
+    [
+        ({"learner": NOBODY}, {"learner": ["No user is named by 2147483647."]}),
+        ({"learner": -1}, {"learner": ["No user is named by -1."]}),
+        ({"learner": None}, {"learner": ["This field is required."]}),
+        ({"learner": True}, {"learner": ["Expected an integer that names a user, not True."]}),
+        (
+            {"program_uuid": "x", "effective_timestamp": "2022-04-12"},
+            {
+                "program_uuid": ["Expected a UUID, with or without hyphens, not 'x'."],
+                "effective_timestamp": [
+                    "Expected a time with the date, such as 2022-04-12T00:00:00Z, not '2022-04-12'."
+                ],
+            },
+        ),
+    ],
+)
+def test_one_intent_raises_where_many_would_reject(
+    learner: Any, changes: dict[str, Any], errors: dict[str, list[str]]
+) -> None:
+    row = make_row(learner=learner) | changes
+    assert record_intents([row]) == [Outcome("rejected", None, errors)]
+    with pytest.raises(InvalidIntent) as refused:
+        record_intent(**row)
+    assert refused.value.errors == errors
+    assert isinstance(refused.value, ProgramIntentError)
+    assert stored_intents() == []
+
+
+def test_no_rows_have_no_outcomes() -> None:
+    assert record_intents([]) == []
+    assert record_intents(iter(())) == []
+
+
+def test_the_widest_values_come_back_as_they_went(learner: Any) -> None:
+    rows = [
+        make_row(learner=learner, reason="Z" * 64, certainty=certainty, effective_timestamp=moment)
+        for certainty in Certainty
+        for moment in (
+            datetime(1900, 1, 1, tzinfo=UTC),
+            datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+            datetime(9999, 12, 30, 23, 59, 59, 999999, tzinfo=UTC),
+        )
+    ]
+    outcomes = record_intents(rows)
+    assert statuses(outcomes) == ["created"] * 9
+    by_key = {(intent.certainty, intent.effective_timestamp): intent for intent in stored_intents()}
+    assert [outcome.intent for outcome in outcomes] == [
+        by_key[row["certainty"], row["effective_timestamp"]] for row in rows
+    ]
+    assert record_intents(rows) == [Outcome("duplicate", outcome.intent) for outcome in outcomes]
+
+
+@pytest.mark.parametrize("clock", ["2022-03-13T02:30", "2022-11-06T01:30"], ids=["skipped", "repeated"])
+def test_the_hosts_time_zone_moves_no_time(learner: Any, clock: str) -> None:
+    """TIME_ZONE is New York, where these local times do not exist or happen twice."""
+    moments = [datetime.fromisoformat(f"{clock}{offset}") for offset in ("+00:00", "-04:00", "-05:00")]
+    outcomes = record_intents(make_row(learner=learner, effective_timestamp=moment) for moment in moments)
+    assert statuses(outcomes) == ["created"] * 3
+    assert [intent.effective_timestamp for intent in stored_intents()] == moments
+
+
+@generated
+@given(batches=st.lists(strategies.rows(learners=3), min_size=1, max_size=3))
+def test_whatever_the_batches_every_intent_is_created_once(batches: list[list[dict[str, Any]]]) -> None:
+    with transaction.atomic():
+        learners = [make_user().pk, make_user().pk, NOBODY]
+        rows = [{**row, "learner": learners[row["learner"]]} for batch in batches for row in batch]
+        outcomes = []
+        for batch in batches:
+            outcomes += record_intents({**row, "learner": learners[row["learner"]]} for row in batch)
+        stored = stored_intents()
+        transaction.set_rollback(True)
+
+    met: set[tuple[Any, ...]] = set()
+    for row, outcome in zip(rows, outcomes, strict=True):
+        key = tuple(row[name] for name in FIELDS)
+        known = "rejected" if row["learner"] == NOBODY else "duplicate" if key in met else "created"
+        assert outcome.status == known
+        met.add(key)
+    assert [outcome.intent for outcome in outcomes if outcome.status == "created"] == unordered(stored, outcomes)
+    assert {outcome.intent for outcome in outcomes if outcome.intent} == set(stored)
+
+
+def unordered(stored: list[Intent], outcomes: list[Outcome]) -> list[Intent]:
+    """The stored intents in the order of the outcomes that created them: a batch is written sorted."""
+    created = {outcome.intent: place for place, outcome in enumerate(outcomes) if outcome.status == "created"}
+    return sorted(stored, key=created.__getitem__)
+
+
+def test_a_new_intent_takes_exactly_one_statement(learner: Any) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        record_intent(learner, PROGRAM, reason="A", certainty="MAYBE")
+    assert len(queries) == 1, queries.captured_queries
+
+
+def test_a_thousand_intents_take_as_many_statements_as_two(learner: Any) -> None:
+    with CaptureQueriesContext(connection) as two:
+        record_intents(make_row(learner=learner, reason=f"A{number}") for number in range(2))
+    with CaptureQueriesContext(connection) as thousand:
+        outcomes = record_intents(make_row(learner=learner, reason=f"B{number}") for number in range(1000))
+    assert Counter(statuses(outcomes)) == {"created": 1000}
+    assert len(thousand) == len(two), thousand.captured_queries
+
+
+def test_what_is_refused_touches_no_database(learner: Any) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        record_intents([make_row(learner=learner, reason=""), make_row(learner=2**70)])
+    assert len(queries) == 0, queries.captured_queries
+
+
+def test_a_batch_larger_than_one_statement_is_written_whole(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "CHUNK", 3)
+    rows = [make_row(learner=learner, reason=f"R{number % 8}") for number in range(10)]
+    outcomes = record_intents(rows)
+    assert statuses(outcomes) == ["created"] * 8 + ["duplicate"] * 2
+    assert {outcome.intent for outcome in outcomes} == set(stored_intents())
+    assert len({intent.created for intent in stored_intents()}) == 1
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        pytest.param(make_row(learner=NOBODY), id="unknown learner"),
+        pytest.param(make_row(learner="x"), id="bad value"),
+        pytest.param(make_row(learner=2**63), id="no such integer"),
+    ],
+)
+@pytest.mark.django_db(transaction=True)
+def test_a_refused_row_never_breaks_the_callers_transaction(row: dict[str, Any]) -> None:
+    with transaction.atomic():
+        learner = make_user()
+        assert statuses(record_intents([row, make_row(learner=learner)])) == ["rejected", "created"]
+        with pytest.raises(InvalidIntent):
+            record_intent(**row)
+        assert statuses(record_intents([make_row(learner=learner), row])) == ["duplicate", "rejected"]
+        assert statuses(record_intents([make_row(learner=learner)])) == ["duplicate"]
+        other = make_user()
+    assert statuses(record_intents([make_row(learner=other)])) == ["created"]
+    assert len(stored_intents()) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_the_caller_rolls_back_is_not_stored(learner: Any) -> None:
+    with transaction.atomic():
+        record_intent(**make_row(learner=learner))
+        transaction.set_rollback(True)
+    assert stored_intents() == []
+    assert record_intent(**make_row(learner=learner))[1] is True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_call_that_fails_midway_leaves_nothing_behind(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "CHUNK", 2)
+    monkeypatch.setattr(store.bulk, "for_connection", lambda connection: FailsOnTheSecond(real(connection)))
+    with pytest.raises(DatabaseError, match="gone"):
+        record_intents(make_row(learner=learner, reason=f"R{number}") for number in range(4))
+    assert stored_intents() == []
+
+
+real = store.bulk.for_connection
+
+
+class FailsOnTheSecond:
+    """A bulk module whose second insert meets a database that is gone."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        self.inserts = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    def insert(self, *arguments: Any) -> Any:
+        self.inserts += 1
+        if self.inserts == 2:
+            raise DatabaseError("gone")
+        return self.module.insert(*arguments)
+
+
+def test_a_learner_deleted_since_is_unknown_and_has_no_intents(learner: Any) -> None:
+    row = make_row(learner=learner.pk)
+    record_intents([row])
+    learner.delete()
+    assert record_intents([row])[0].errors == {"learner": [f"No user is named by {row['learner']}."]}
+    assert get_latest_certain_intents(row["learner"]) == {}
+
+
+def test_the_values_that_cross_the_api_are_frozen(learner: Any) -> None:
+    (outcome,) = record_intents([make_row(learner=learner)])
+    for value, name in ((outcome, "status"), (outcome.intent, "reason")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, name, "CHANGED")
+    assert pickle.loads(pickle.dumps(outcome)) == outcome
+
+
+def test_an_invalid_intent_can_be_pickled_with_its_errors() -> None:
+    error = InvalidIntent({"reason": ["This field is required."]})
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.errors, str(copy)) == (error.errors, "reason: This field is required.")
+
+
+@pytest.mark.parametrize("name", api.__all__)
+def test_every_public_name_is_there_and_explained(name: str) -> None:
+    assert getattr(api, name).__doc__
+
+
+def by_learner_field(field: str, name: Callable[[Any], Any]) -> Any:
+    return pytest.param(field, name, id=field)
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [
+        by_learner_field("pk", lambda user: user.pk),
+        by_learner_field("id", lambda user: str(user.pk)),
+        by_learner_field("username", lambda user: user.username),
+    ],
+)
+def test_files_and_rest_name_a_learner_by_a_field_of_their_own(field: str, name: Callable[[Any], Any]) -> None:
+    learner, other = make_user(username="ada"), make_user(username="Grace")
+    rows = [make_row(learner=name(learner)), make_row(learner=other), make_row(learner=name(learner))]
+    outcomes = store.record(rows, learner_field=field)
+    assert statuses(outcomes) == ["created", "created", "duplicate"]
+    assert [outcome.intent.learner_id for outcome in outcomes if outcome.intent] == [
+        learner.pk,
+        other.pk,
+        learner.pk,
+    ]
+
+
+@pytest.mark.parametrize("name", ["ADA", "Ada", "ada ", " ada", "ad\u00e1", "a", "ada\0", "ada' OR 1=1 --", ""])
+def test_a_learner_is_matched_exactly_not_as_a_collation_would(name: str) -> None:
+    make_user(username="ada")
+    (outcome,) = store.record([make_row(learner=name)], learner_field="username")
+    assert outcome.status == "rejected"
+    assert set(outcome.errors) == {"learner"}
+    assert stored_intents() == []

@@ -1,0 +1,281 @@
+"""Each check has a test named after its id, which compares the whole message."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import CheckMessage, Error, Warning, run_checks
+from django.db import models
+from django.db.utils import ConnectionHandler, ConnectionRouter
+from django.test import override_settings
+from django.test.utils import isolate_apps
+
+from program_intent import checks
+
+KEYS = "The keys are LEARNER_LOOKUP_FIELD, MAX_BATCH_SIZE."
+UNIQUE_FIELDS = "Name learners by pk or by a unique field: id, username."
+
+
+def found() -> list[CheckMessage]:
+    """What ``manage.py check`` says about program_intent."""
+    return [message for message in run_checks() if str(message.id).startswith("program_intent.")]
+
+
+def test_the_test_project_has_nothing_to_complain_about() -> None:
+    assert found() == []
+
+
+@pytest.mark.parametrize("value", [None, ["MAX_BATCH_SIZE"], "username", 5])
+def test_e001_program_intent_is_no_dictionary(value: object) -> None:
+    with override_settings(PROGRAM_INTENT=value):
+        assert found() == [
+            Error(
+                f"PROGRAM_INTENT is {value!r}, which is no dictionary.",
+                hint='Write PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}, or leave it out for the defaults.',
+                id="program_intent.E001",
+            )
+        ]
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("MAX_BATCHSIZE", f"Did you mean MAX_BATCH_SIZE? {KEYS}"),
+        ("learner_lookup_field", f"Did you mean LEARNER_LOOKUP_FIELD? {KEYS}"),
+        ("TIMEOUT", KEYS),
+        (7, KEYS),
+        (None, KEYS),
+    ],
+)
+def test_e002_a_key_is_unknown(key: object, hint: str) -> None:
+    with override_settings(PROGRAM_INTENT={key: 1, "MAX_BATCH_SIZE": 10}):
+        assert found() == [
+            Error(f"PROGRAM_INTENT has the unknown key {key!r}.", hint=hint, id="program_intent.E002"),
+        ]
+
+
+@pytest.mark.parametrize("value", [0, -1, True, 1.0, "1000", None, []])
+def test_e003_max_batch_size_is_no_positive_int(value: object) -> None:
+    with override_settings(PROGRAM_INTENT={"MAX_BATCH_SIZE": value}):
+        assert found() == [
+            Error(
+                f"PROGRAM_INTENT['MAX_BATCH_SIZE'] is {value!r}, not an int above 0.",
+                hint="The default is 1000.",
+                id="program_intent.E003",
+            )
+        ]
+
+
+@pytest.mark.parametrize("value", [None, 1, ["username"], b"username"])
+def test_e003_learner_lookup_field_is_no_str(value: object) -> None:
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": value}):
+        assert found() == [
+            Error(
+                f"PROGRAM_INTENT['LEARNER_LOOKUP_FIELD'] is {value!r}, not the name of a field as a str.",
+                hint="The default is 'pk'.",
+                id="program_intent.E003",
+            )
+        ]
+
+
+@pytest.mark.parametrize("name", ["user_name", "", "groups__name", "USERNAME"])
+def test_e004_the_user_model_lacks_the_learner_lookup_field(name: str) -> None:
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
+        assert found() == [
+            Error(
+                f"LEARNER_LOOKUP_FIELD is {name!r}, which is no field of the user model auth.User.",
+                hint=UNIQUE_FIELDS,
+                id="program_intent.E004",
+            )
+        ]
+
+
+@pytest.mark.parametrize("name", ["groups", "logentry", "program_intents"])
+def test_e005_the_learner_lookup_field_is_a_relation(name: str) -> None:
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
+        assert found() == [
+            Error(
+                f"LEARNER_LOOKUP_FIELD is {name!r}, which is a relation, not a column of its own, "
+                "of the user model auth.User.",
+                hint=UNIQUE_FIELDS,
+                id="program_intent.E005",
+            )
+        ]
+
+
+def test_e006_the_learner_lookup_field_is_not_unique() -> None:
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "email"}):
+        assert found() == [
+            Error(
+                "LEARNER_LOOKUP_FIELD is 'email', which is not a unique field of the user model auth.User.",
+                hint=UNIQUE_FIELDS,
+                id="program_intent.E006",
+            )
+        ]
+
+
+@pytest.mark.parametrize("name", ["pk", "id", "username"])
+def test_a_primary_key_and_a_unique_field_may_name_learners(name: str) -> None:
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
+        assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "ids"),
+    [
+        ("email", []),
+        ("code", []),
+        ("uuid", []),
+        ("person_ptr", ["program_intent.E005"]),
+        ("nickname", ["program_intent.E006"]),
+        ("campus", ["program_intent.E006"]),
+    ],
+)
+@isolate_apps("tests")
+def test_only_a_constraint_on_the_field_alone_and_for_all_rows_makes_it_unique(
+    name: str, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Person(models.Model):  # noqa: DJ008
+        code = models.CharField(max_length=9)
+        uuid = models.UUIDField(unique=True)
+
+        class Meta:
+            app_label = "tests"
+            constraints = [models.UniqueConstraint(fields=["code"], name="code")]
+
+    class Learner(Person):  # noqa: DJ008
+        email = models.EmailField()
+        nickname = models.CharField(max_length=9)
+        campus = models.CharField(max_length=9)
+
+        class Meta:
+            app_label = "tests"
+            constraints = [
+                models.UniqueConstraint(fields=["email"], name="email"),
+                models.UniqueConstraint(fields=["nickname"], condition=~models.Q(nickname=""), name="nickname"),
+                models.UniqueConstraint(fields=["campus", "nickname"], name="campus"),
+            ]
+
+    monkeypatch.setattr(checks, "get_user_model", lambda: Learner)
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
+        assert [message.id for message in checks.check_learner_lookup_field()] == ids
+
+
+def test_e007_time_zones_are_off() -> None:
+    with override_settings(USE_TZ=False):
+        assert found() == [
+            Error(
+                "USE_TZ is False, but intents are judged by aware times.",
+                hint="Set USE_TZ = True.",
+                id="program_intent.E007",
+            )
+        ]
+
+
+class UsersElsewhere:
+    """A router that keeps the users in a database of their own."""
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str | None:
+        return "other" if model._meta.app_label == "auth" else None
+
+
+class AllElsewhere:
+    """A router that keeps everything in the second database."""
+
+    def db_for_write(self, model: type[models.Model], **hints: Any) -> str:
+        return "other"
+
+
+def test_e008_users_and_intents_live_in_two_databases() -> None:
+    with override_settings(DATABASE_ROUTERS=[UsersElsewhere()]):
+        assert found() == [
+            Error(
+                "Users are written to the database 'other' and intents to 'default'.",
+                hint="Users and intents live in one database: let DATABASE_ROUTERS name the same one for both.",
+                id="program_intent.E008",
+            )
+        ]
+
+
+def test_users_and_intents_may_share_any_database() -> None:
+    with override_settings(DATABASE_ROUTERS=[AllElsewhere()]):
+        assert found() == []
+
+
+def use_databases(monkeypatch: pytest.MonkeyPatch, **databases: dict[str, Any]) -> None:
+    sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    handler = ConnectionHandler({alias: {**sqlite, **options} for alias, options in databases.items()})
+    monkeypatch.setattr(checks, "connections", handler)
+
+
+READS_FIRST = {"ATOMIC_REQUESTS": True}
+WRITES_FIRST = [{"transaction_mode": "IMMEDIATE"}, {"transaction_mode": "exclusive"}]
+
+
+@pytest.mark.parametrize("options", [{}, {"timeout": 20}, {"transaction_mode": "DEFERRED"}, None])
+def test_w001_transactions_of_requests_begin_as_readers_on_sqlite(
+    options: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_databases(monkeypatch, default={}, intents={**READS_FIRST, "OPTIONS": options})
+    assert found() == [
+        Warning(
+            "The SQLite database 'intents' has ATOMIC_REQUESTS, and its transactions begin as readers.",
+            hint="Concurrent writes will fail with 'database is locked', whatever the timeout: "
+            'set DATABASES[\'intents\']["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
+            id="program_intent.W001",
+        )
+    ]
+
+
+@pytest.mark.parametrize("options", WRITES_FIRST, ids=str)
+def test_transactions_that_begin_as_writers_pass(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    use_databases(monkeypatch, default={**READS_FIRST, "OPTIONS": options})
+    assert found() == []
+
+
+def test_other_engines_pass_with_atomic_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_databases(monkeypatch, default={**READS_FIRST, "ENGINE": "django.db.backends.dummy"})
+    assert found() == []
+
+
+class IntentsInDefault:
+    """A router that keeps the intents out of every database but one."""
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        return db == "default" if app_label == "program_intent" else None
+
+
+def test_a_database_without_intents_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_databases(monkeypatch, default={}, other=READS_FIRST)
+    with override_settings(DATABASE_ROUTERS=[IntentsInDefault()]):
+        assert found() == []
+
+
+def run_each_check() -> list[CheckMessage]:
+    own = [check for name, check in vars(checks).items() if name.startswith("check_")]
+    return [message for check in own for message in check()]
+
+
+@pytest.mark.parametrize("model", ["nowhere.User", "nonsense"])
+def test_no_check_breaks_over_a_user_model_that_does_not_exist(model: str) -> None:
+    with override_settings(AUTH_USER_MODEL=model, PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "username"}):
+        assert run_each_check() == []
+
+
+def test_no_check_breaks_over_a_router_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "router", ConnectionRouter(["nowhere.Router"]))
+    assert run_each_check() == []
+
+
+def test_no_check_breaks_over_an_engine_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_databases(monkeypatch, default={"ENGINE": "nowhere"})
+    assert run_each_check() == []
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+def test_no_check_breaks_over_a_value_that_cannot_be_shown() -> None:
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": Unprintable(), Unprintable(): 1}):
+        assert [message.id for message in run_each_check()] == ["program_intent.E002", "program_intent.E003"]

@@ -1,0 +1,588 @@
+"""``load_program_intents`` in process: what it takes, refuses, writes and says."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from uuid import UUID
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.test import override_settings
+
+from program_intent import store
+from program_intent.models import ProgramIntent
+from tests.reports import HEADER, PROGRAM, ROW, load, make_learners, make_row, stored, write_report
+
+BAD = make_row(certainty="SURE")
+BAD_ERROR = "certainty: Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'SURE'."
+UNKNOWN = make_row(learner=77)
+UNKNOWN_ERROR = "learner: No user is named by 77."
+REJECTS_HEADER = (
+    "file,line,error,program_uuid,learner,reason,certainty,effective_timestamp,original".split(",")  # noqa: SIM905
+)
+
+
+@pytest.fixture(autouse=True)
+def learners(db: None) -> None:
+    make_learners(5)
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """Two good rows."""
+    return write_report(tmp_path / "report.csv", make_row(), make_row(learner=2))
+
+
+def read_csv(path: Path) -> list[list[str]]:
+    with path.open(newline="") as file:
+        return list(csv.reader(file))
+
+
+# Reports as warehouses write them
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2022-04-12 00:00:00 Z", datetime(2022, 4, 12, tzinfo=UTC)),
+        ("2022-04-12T00:00:00.123+02:00", datetime(2022, 4, 11, 22, 0, 0, 123000, tzinfo=UTC)),
+        ("2022-04-12 00:00:00.123456 UTC", datetime(2022, 4, 12, 0, 0, 0, 123456, tzinfo=UTC)),
+        ("2022-04-12T00:00:00-0530", datetime(2022, 4, 12, 5, 30, tzinfo=UTC)),
+    ],
+)
+def test_times_are_taken_as_warehouses_write_them(tmp_path: Path, text: str, moment: datetime) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(effective_timestamp=text))
+    assert load(path).counts == (1, 1, 0, 0)
+    assert [row.effective_timestamp for row in stored()] == [moment]
+
+
+def test_a_whole_warehouse_report_loads_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv.gz"
+    lines = [
+        '"LMS_USER_ID","SCORE","PROGRAM_UUID","INTENT_REASON","INTENT_CERTAINTY","EFFECTIVE_TIME"',
+        "",
+        f'"1","0.5","{PROGRAM.replace("-", "").upper()}"," bundle_purchase","CERTAIN_YES","2022-04-12 00:00:00 Z"',
+        "  ",
+        f'"2","multi\r\nline","{PROGRAM}","Visited","MAYBE","2022-04-12T00:00:00.123+02:00"',
+        "",
+    ]
+    path.write_bytes(gzip.compress("\ufeff".encode() + "\r\n".join(lines).encode()))
+    loaded = load(path)
+    assert (loaded.status, loaded.counts) == (0, (2, 2, 0, 0))
+    assert stored() == [
+        (1, UUID(PROGRAM), "BUNDLE_PURCHASE", "CERTAIN_YES", datetime(2022, 4, 12, tzinfo=UTC)),
+        (2, UUID(PROGRAM), "VISITED", "MAYBE", datetime(2022, 4, 11, 22, 0, 0, 123000, tzinfo=UTC)),
+    ]
+
+
+def test_several_files_of_several_formats_are_one_load(report: Path, tmp_path: Path) -> None:
+    json_lines = tmp_path / "report.jsonl.gz"
+    json_lines.write_bytes(gzip.compress(json.dumps(ROW | {"learner": 3}).encode()))
+    again = write_report(tmp_path / "again.csv", make_row(), make_row(learner=4))
+    assert load(report, json_lines, again).counts == (5, 4, 1, 0)
+
+
+def test_the_format_option_speaks_for_all_files(tmp_path: Path) -> None:
+    path = tmp_path / "report.txt"
+    path.write_text(json.dumps(ROW | {"learner": 3}))
+    assert load(path, "--format", "jsonl").counts == (1, 1, 0, 0)
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_dash_is_standard_input(report: Path, monkeypatch: pytest.MonkeyPatch, compress: Any) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(compress(report.read_bytes()))))
+    assert load("-").counts == (2, 2, 0, 0)
+
+
+def test_a_row_without_a_time_is_rejected_because_now_would_double_it_on_the_second_load(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(effective_timestamp=""))
+    assert load(path, "--rejects", tmp_path / "rejects.csv").counts == (1, 0, 0, 1)
+    assert read_csv(tmp_path / "rejects.csv")[1][2] == "effective_timestamp: This field is required."
+
+
+def test_a_repeated_load_finds_only_duplicates(report: Path) -> None:
+    assert load(report).counts == (2, 2, 0, 0)
+    before = stored()
+    assert load(report).counts == (2, 0, 2, 0)
+    assert stored() == before
+
+
+def test_the_rows_of_one_batch_share_one_creation_time(report: Path) -> None:
+    load(report)
+    assert ProgramIntent.objects.values("created").distinct().count() == 1
+
+
+# Hostile values
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learner": "1; DROP TABLE auth_user"},
+        {"learner": "1' OR '1'='1"},
+        {"learner": "1\0"},
+        {"learner": "\N{FULLWIDTH DIGIT ONE}"},
+        {"learner": "1" * 5000},
+        {"learner": "9" * 30},
+        {"learner": "-1"},
+        {"learner": "1.0"},
+        {"learner": "1_000"},
+        {"learner": "True"},
+        {"program_uuid": "{" + PROGRAM + "}"},
+        {"program_uuid": PROGRAM + "\0"},
+        {"reason": "R\0"},
+        {"reason": "R" * 65},
+        {"reason": "');DELETE FROM program_intent_programintent;--"},
+        {"reason": "%s"},
+        {"certainty": "certain_yes"},
+        {"certainty": "\\N"},
+        {"effective_timestamp": "2022-04-12"},
+        {"effective_timestamp": "2022-04-12T00:00:00"},
+        {"effective_timestamp": "2022-04-12T00:00:00.1234567Z"},
+        {"effective_timestamp": "1899-12-31T23:59:59Z"},
+        {"effective_timestamp": "9999-12-31T00:00:00Z"},
+        {"effective_timestamp": "2023-02-29T00:00:00Z"},
+    ],
+    ids=lambda changes: "-".join(f"{name} {value[:20]!a}" for name, value in changes.items()),
+)
+def test_a_hostile_value_is_a_rejected_row_and_its_neighbours_go_in(tmp_path: Path, changes: dict[str, str]) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(), make_row(**changes), make_row(learner=2))
+    loaded = load(path, "--rejects", tmp_path / "rejects.csv")
+    assert (loaded.status, loaded.counts) == (3, (3, 2, 0, 1))
+    _, (_, line, error, *values, original) = read_csv(tmp_path / "rejects.csv")
+    assert (line, values, original) == ("3", list((ROW | changes).values()), make_row(**changes))
+    assert error.startswith(f"{next(iter(changes))}: ")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"learner": True},
+        {"learner": 1.0},
+        {"learner": "\ud800"},
+        {"learner": "1\0"},
+        {"learner": {"pk": 1}},
+        {"learner": None},
+        {"reason": "\udce9"},
+        {"reason": ["R"]},
+        {"certainty": 1},
+        {"effective_timestamp": 1649721600},
+    ],
+    ids=str,
+)
+def test_a_hostile_json_value_is_a_rejected_row_and_its_neighbours_go_in(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    path = tmp_path / "report.jsonl"
+    rows = [ROW | {"learner": 1}, ROW | changes, ROW | {"learner": 2}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    loaded = load(path, "--rejects", tmp_path / "rejects.csv")
+    assert (loaded.status, loaded.counts) == (3, (3, 2, 0, 1))
+    _, (_, line, error, *_, original) = read_csv(tmp_path / "rejects.csv")
+    assert (line, original) == ("2", json.dumps(ROW | changes))
+    assert error.startswith(f"{next(iter(changes))}: ")
+
+
+# Who is a learner
+
+
+def test_a_learner_is_named_by_the_field_of_the_option(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(learner="learner2"), make_row(learner="2"))
+    loaded = load(path, "--learner-field", "username")
+    assert (loaded.status, loaded.counts) == (3, (2, 1, 0, 1))
+    assert [row.learner_id for row in stored()] == [2]
+
+
+def test_a_learner_is_named_by_the_field_of_the_setting_unless_the_option_says_another(tmp_path: Path) -> None:
+    by_name = write_report(tmp_path / "name.csv", make_row(learner="learner2"))
+    by_key = write_report(tmp_path / "key.csv", make_row(learner="3"))
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "username"}):
+        assert load(by_name).counts == (1, 1, 0, 0)
+        assert load(by_key, "--learner-field", "pk").counts == (1, 1, 0, 0)
+        assert load(by_key, "--learner-field", "id").counts == (1, 0, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["LEARNER2", "learner2 ", "lèarner2", " learner2"])
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_a_name_that_only_a_collation_takes_for_equal_names_nobody(tmp_path: Path, name: str, dry_run: bool) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(learner=name), make_row(learner="learner2"))
+    loaded = load(path, "--learner-field", "username", "--rejects", tmp_path / "rejects.csv", dry_run=dry_run)
+    assert loaded.counts == (2, 1, 0, 1)
+    assert read_csv(tmp_path / "rejects.csv")[1][2] == f"learner: No user is named by {name!r}."
+
+
+def test_one_learner_under_two_names_of_one_load_is_one_row(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(learner="2"), make_row(learner=" 2"))
+    assert load(path, dry_run=True).counts == (2, 1, 1, 0)
+    assert load(path).counts == (2, 1, 1, 0)
+
+
+@pytest.mark.parametrize("name", ["nickname", "first_name", "program_intents", "groups", ""])
+def test_a_learner_field_that_is_no_unique_field_is_wrong_usage(report: Path, name: str) -> None:
+    loaded = load(report, "--learner-field", name)
+    assert (loaded.status, loaded.message) == (2, f"--learner-field: {name} is no unique field of the user model.")
+
+
+# Times without an offset
+
+
+def test_a_time_without_an_offset_is_given_the_assumed_zone_and_an_offset_wins(tmp_path: Path) -> None:
+    path = write_report(
+        tmp_path / "report.csv",
+        make_row(effective_timestamp="2022-07-01 12:00:00"),
+        make_row(effective_timestamp="2022-07-02 12:00:00+05:00"),
+        make_row(effective_timestamp="2022-07-03 12:00:00 Z"),
+    )
+    assert load(path, "--assume-timezone", "Europe/London").counts == (3, 3, 0, 0)
+    assert [row.effective_timestamp for row in stored()] == [
+        datetime(2022, 7, 1, 11, tzinfo=UTC),
+        datetime(2022, 7, 2, 7, tzinfo=UTC),
+        datetime(2022, 7, 3, 12, tzinfo=UTC),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("2022-10-30T01:30:00", "'2022-10-30T01:30:00' happens twice in Europe/London: give its offset."),
+        ("2022-03-27T01:30:00", "'2022-03-27T01:30:00' does not exist in Europe/London: give its offset."),
+    ],
+)
+def test_a_local_time_that_is_ambiguous_or_skipped_is_rejected(tmp_path: Path, text: str, error: str) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(effective_timestamp=text))
+    loaded = load(path, "--assume-timezone", "Europe/London", "--rejects", tmp_path / "rejects.csv")
+    assert (loaded.status, loaded.counts) == (3, (1, 0, 0, 1))
+    assert read_csv(tmp_path / "rejects.csv")[1][2] == f"effective_timestamp: {error}"
+
+
+@pytest.mark.parametrize("zone", ["Europe/Londen", "Europe", "../passwd", ""])
+def test_an_unknown_zone_is_wrong_usage(report: Path, zone: str) -> None:
+    loaded = load(report, "--assume-timezone", zone)
+    assert (loaded.status, loaded.message) == (
+        2,
+        f"--assume-timezone: {zone} is no time zone such as Europe/London.",
+    )
+
+
+def test_options_are_taken_as_keywords_of_call_command_too(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(learner="learner1", effective_timestamp="2022-07-01 12:00"))
+    loaded = load(path, assume_timezone="Europe/London", learner_field="username", max_rejects=0, no_progress=True)
+    assert loaded.counts == (1, 1, 0, 0)
+
+
+# The rejects file
+
+
+def test_the_rejects_file_tells_where_why_and_what(tmp_path: Path) -> None:
+    first = write_report(tmp_path / "first.csv", make_row(), "", BAD, UNKNOWN, "1,2")
+    second = tmp_path / "second.jsonl"
+    second.write_text(json.dumps({"user_id": 2, "certainty": "NO"}) + "\nnothing\n")
+    loaded = load(first, second, "--rejects", tmp_path / "rejects.csv")
+    assert loaded.counts == (6, 1, 0, 5)
+    assert loaded.message == f"5 rows were rejected: see {tmp_path / 'rejects.csv'}."
+    assert loaded.stderr == ""
+    required = "This field is required."
+    assert read_csv(tmp_path / "rejects.csv") == [
+        REJECTS_HEADER,
+        [str(first), "4", BAD_ERROR, *BAD.split(","), BAD],
+        [str(first), "5", UNKNOWN_ERROR, *UNKNOWN.split(","), UNKNOWN],
+        [str(first), "6", "Expected 5 columns as in the header, found 2.", "1", "2", "", "", "", "1,2"],
+        [
+            str(second),
+            "1",
+            f"program_uuid: {required}; reason: {required}; "
+            "certainty: Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'NO'.; "
+            f"effective_timestamp: {required}",
+            *["", "2", "", "NO", ""],
+            '{"user_id": 2, "certainty": "NO"}',
+        ],
+        [
+            str(second),
+            "2",
+            "Expected a JSON object: Expecting value: line 1 column 1 (char 0).",
+            *[""] * 5,
+            "nothing",
+        ],
+    ]
+
+
+def test_a_rejects_file_mended_in_place_goes_in_and_nothing_is_doubled(tmp_path: Path) -> None:
+    path = write_report(
+        tmp_path / "report.csv",
+        make_row(),
+        make_row(learner=2, certainty='"SU\nRE"'),
+        make_row(learner=3, reason="caf\udce9"),
+        make_row(learner=4) + ",more",
+    )
+    rejects = tmp_path / "rejects.csv"
+    assert load(path, "--rejects", rejects).counts == (4, 1, 0, 3)
+    text = rejects.read_text()
+    assert "SU\nRE" in text
+    assert r"caf\udce9" in text
+    rejects.write_text(text.replace(',"SU\nRE",', ",MAYBE,").replace(r",caf\udce9,", ",CAFE,"))
+    assert load(rejects, "--rejects", tmp_path / "left.csv").counts == (3, 3, 0, 0)
+    assert [row.learner_id for row in stored()] == [1, 2, 3, 4]
+    assert load(path, rejects).counts == (7, 0, 4, 3)
+
+
+def test_mended_rejects_of_json_lines_go_in(tmp_path: Path) -> None:
+    path, rejects = tmp_path / "report.jsonl", tmp_path / "rejects.csv"
+    path.write_text(json.dumps(ROW | {"learner": 2, "certainty": "SURE"}))
+    load(path, "--rejects", rejects)
+    rejects.write_text(rejects.read_text().replace(",SURE,", ",MAYBE,"))
+    assert load(rejects).counts == (1, 1, 0, 0)
+
+
+def test_the_rejects_of_rejects_name_the_file_they_were_read_from(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    load(write_report(tmp_path / "report.csv", BAD), "--rejects", first)
+    load(first, "--rejects", second)
+    _, (file, line, error, *_, original) = read_csv(second)
+    assert (file, line, error) == (str(first), "2", BAD_ERROR)
+    assert original == first.read_text().splitlines()[1]
+
+
+def test_the_rejects_file_of_a_clean_load_has_only_its_header_and_an_old_one_is_replaced(
+    report: Path, tmp_path: Path
+) -> None:
+    rejects = tmp_path / "rejects.csv"
+    rejects.write_text("an old one\n" * 100)
+    load(report, "--rejects", rejects)
+    assert read_csv(rejects) == [REJECTS_HEADER]
+
+
+def test_without_a_rejects_file_the_first_ten_are_shown(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", *[BAD] * 12)
+    loaded = load(path)
+    assert loaded.message == "12 rows were rejected: --rejects PATH keeps them."
+    assert loaded.stderr.splitlines() == [f"{path}, line {line}: {BAD_ERROR}" for line in range(2, 12)]
+
+
+@pytest.mark.parametrize("option", ["--rejects", "--report"])
+@pytest.mark.parametrize("name", ["report.csv", "link.csv", "hard.csv", "./x/../report.csv"])
+def test_an_input_may_not_be_overwritten(
+    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, name: str
+) -> None:
+    Path(tmp_path, "link.csv").symlink_to(report)
+    Path(tmp_path, "hard.csv").hardlink_to(report)
+    Path(tmp_path, "x").mkdir()
+    monkeypatch.chdir(tmp_path)
+    before = report.read_bytes()
+    loaded = load(write_report(tmp_path / "other.csv", make_row()), report, option, name)
+    assert (loaded.status, loaded.message) == (1, f"{name}: is one of the inputs and would be overwritten.")
+    assert report.read_bytes() == before
+    assert stored() == []
+
+
+@pytest.mark.parametrize("name", ["out", "link"])
+def test_the_report_may_not_overwrite_the_rejects(report: Path, tmp_path: Path, name: str) -> None:
+    Path(tmp_path, "link").symlink_to(tmp_path / "out")
+    loaded = load(report, "--rejects", tmp_path / "out", "--report", tmp_path / name)
+    assert (loaded.status, loaded.message) == (
+        1,
+        f"{tmp_path / name}: is the rejects file and would be overwritten.",
+    )
+
+
+# Nothing is written unless everything can be opened
+
+
+_FIELDS = "learner, program_uuid, reason, certainty, effective_timestamp"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error"),
+    [
+        ("missing/report.csv", None, "cannot be read: No such file or directory."),
+        (".", None, "cannot be read: Is a directory."),
+        ("bad.csv", b"", f"is empty; expected a header with {_FIELDS}."),
+        ("bad.csv", b"\xe9," + HEADER.encode(), "the header is not UTF-8."),
+        ("bad.csv", b"a;b\n", f"no column for {_FIELDS}; the header has a;b."),
+        ("bad.csv", HEADER.encode() + b",user_id", "two columns for learner: learner and user_id."),
+        ("bad.csv", HEADER.encode() + b',"user_id', "breaks off: the quote in line 1 is not closed."),
+        (
+            "bad.csv.gz",
+            gzip.compress(HEADER.encode())[:-12],
+            "breaks off after line 0: Compressed file ended before the end-of-stream marker was reached.",
+        ),
+    ],
+)
+def test_nothing_is_written_if_any_report_cannot_be_opened_or_has_a_bad_header(
+    report: Path, tmp_path: Path, name: str, content: bytes | None, error: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    rejects, counts = tmp_path / "rejects.csv", tmp_path / "report.json"
+    rejects.write_text("an earlier one")
+    loaded = load(report, path, "--rejects", rejects, "--report", counts)
+    assert (loaded.status, loaded.message) == (1, f"{path}: {error}")
+    assert loaded.stdout == loaded.stderr == ""
+    assert stored() == []
+    assert rejects.read_text() == "an earlier one"
+    assert not counts.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "other", "path", "error"),
+    [
+        ("--rejects", "--report", "none/file", "No such file or directory"),
+        ("--report", "--rejects", "none/file", "No such file or directory"),
+        ("--rejects", "--report", ".", "Is a directory"),
+        ("--report", "--rejects", ".", "Is a directory"),
+    ],
+)
+def test_nothing_is_written_if_an_output_cannot_be(
+    report: Path, tmp_path: Path, option: str, other: str, path: str, error: str
+) -> None:
+    earlier = tmp_path / "earlier"
+    earlier.write_text("an earlier one")
+    loaded = load(report, option, tmp_path / path, other, earlier)
+    assert (loaded.status, loaded.message) == (1, f"{tmp_path / path}: cannot be written: {error}.")
+    assert stored() == []
+    assert earlier.read_text() == "an earlier one"
+
+
+def test_standard_input_is_read_only_once(report: Path) -> None:
+    loaded = load("-", report, "-")
+    assert (loaded.status, loaded.message) == (1, "Standard input (-) can be read only once.")
+
+
+def test_a_closed_standard_input_cannot_be_read(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    loaded = load(report, "-")
+    assert (loaded.status, loaded.message) == (1, "-: cannot be read: Bad file descriptor.")
+    assert load(report).counts == (2, 2, 0, 0)
+
+
+# What stops a load
+
+
+def test_a_file_that_breaks_off_keeps_what_was_good_before(tmp_path: Path) -> None:
+    path = tmp_path / "report.csv"
+    rows = [make_row(), make_row(learner=2), f'"{PROGRAM}', make_row(learner=3)]
+    write_report(path, *rows)
+    loaded = load(path, "--rejects", tmp_path / "rejects.csv", "--report", tmp_path / "report.json")
+    assert (loaded.status, loaded.message) == (1, f"{path}: breaks off: the quote in line 4 is not closed.")
+    assert loaded.counts == (2, 2, 0, 0)
+    assert [row.learner_id for row in stored()] == [1, 2]
+    assert json.loads(Path(tmp_path, "report.json").read_text())["created"] == 2
+
+
+def test_a_broken_file_also_stops_the_files_after_it(report: Path, tmp_path: Path) -> None:
+    path = tmp_path / "broken.csv.gz"
+    path.write_bytes(gzip.compress(f"{HEADER}\n{make_row(learner=3)}\n".encode())[:-4])
+    loaded = load(path, report)
+    assert (loaded.status, loaded.message) == (
+        1,
+        f"{path}: breaks off after line 2: Compressed file ended before the end-of-stream marker was reached.",
+    )
+    assert [row.learner_id for row in stored()] == [3]
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+@pytest.mark.parametrize("bad", [BAD, UNKNOWN, "too,short"], ids=["refused", "unknown learner", "short"])
+def test_max_rejects_stops_at_the_reject_that_is_one_too_many(tmp_path: Path, dry_run: bool, bad: str) -> None:
+    rows = [make_row(), bad, make_row(learner=2), bad, make_row(learner=3), bad, make_row(learner=4)]
+    path = write_report(tmp_path / "report.csv", *rows)
+    rejects, report = tmp_path / "rejects.csv", tmp_path / "report.json"
+    arguments = ("--max-rejects", 1, "--rejects", rejects, "--report", report)
+    loaded = load(path, *arguments, dry_run=dry_run)
+    assert (loaded.status, loaded.message) == (1, "Stopped: more than 1 rows were rejected.")
+    assert loaded.counts == (4, 2, 0, 2)
+    assert [row[1] for row in read_csv(rejects)[1:]] == ["3", "5"]
+    assert [row.learner_id for row in stored()] == ([] if dry_run else [1, 2])
+    assert json.loads(report.read_text())["rejected"] == 2
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+@pytest.mark.parametrize(("allowed", "status"), [(1, 1), (2, 3), (3, 3)])
+def test_max_rejects_lets_that_many_pass(tmp_path: Path, dry_run: bool, allowed: int, status: int) -> None:
+    path = write_report(tmp_path / "report.csv", BAD, make_row(), UNKNOWN, make_row(learner=2))
+    assert load(path, "--max-rejects", allowed, dry_run=dry_run).status == status
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+@pytest.mark.parametrize("option", [(), ("--max-rejects", 5)], ids=["", "max-rejects"])
+def test_a_report_may_hold_nothing_that_can_be_stored(tmp_path: Path, dry_run: bool, option: tuple[object]) -> None:
+    path = write_report(tmp_path / "report.csv", BAD, BAD)
+    loaded = load(path, *option, dry_run=dry_run)
+    assert (loaded.status, loaded.counts) == (3, (2, 0, 0, 2))
+    assert load(write_report(path), *option, dry_run=dry_run).counts == (0, 0, 0, 0)
+
+
+def test_max_rejects_zero_with_nothing_to_reject_loads_all(report: Path) -> None:
+    loaded = load(report, "--max-rejects", 0)
+    assert (loaded.status, loaded.counts) == (0, (2, 2, 0, 0))
+
+
+@pytest.mark.parametrize("number", ["-1", "many", "1.5", "\N{FULLWIDTH DIGIT ONE}"])
+def test_max_rejects_takes_a_number_from_zero(report: Path, number: str) -> None:
+    with pytest.raises(CommandError) as caught:
+        call_command("load_program_intents", report, f"--max-rejects={number}")
+    assert str(caught.value) == f"Error: argument --max-rejects: expected a number from 0, not {number!r}."
+
+
+def test_a_database_that_fails_is_told_in_one_line(report: Path, tmp_path: Path) -> None:
+    counts = tmp_path / "report.json"
+    failing = mock.patch.object(store, "write_batch", side_effect=OperationalError("server closed\nthe connection\n"))
+    with failing:
+        loaded = load(report, "--report", counts)
+    assert (loaded.status, loaded.message) == (1, "The database failed: server closed the connection")
+    assert json.loads(counts.read_text())["read"] == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("option", ["--rejects", "--report"])
+def test_a_full_disk_is_told_in_one_line_and_the_counts_are_true(tmp_path: Path, option: str) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(), *[BAD] * 1000)
+    loaded = load(path, option, "/dev/full")
+    assert (loaded.status, loaded.message) == (1, "/dev/full: cannot be written: No space left on device.")
+    assert loaded.counts == (1001, 1, 0, 1000)
+
+
+# What it says
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_the_report_is_the_table_as_json(tmp_path: Path, dry_run: bool) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(), make_row(), BAD)
+    counts = tmp_path / "report.json"
+    loaded = load(path, "--report", counts, dry_run=dry_run)
+    report = json.loads(counts.read_text())
+    assert list(report) == ["read", "created", "duplicate", "rejected", "seconds", "dry_run"]
+    assert report | {"seconds": 0} == {
+        "read": 3,
+        "created": 1,
+        "duplicate": 1,
+        "rejected": 1,
+        "seconds": 0,
+        "dry_run": dry_run,
+    }
+    assert 0 < report["seconds"] < 60
+    table = dict(line.split() for line in loaded.stdout.splitlines())
+    assert table == {name: str(value) for name, value in report.items()}
+
+
+def test_the_table_groups_thousands(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", *[make_row()] * 1234)
+    assert "duplicate          1,233\n" in load(path).stdout
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_another_database_is_loaded_by_its_alias_and_asked_for_its_own_learners(tmp_path: Path) -> None:
+    get_user_model().objects.using("other").create(pk=9, username="learner9")
+    path = write_report(tmp_path / "report.csv", make_row(learner="learner9"), make_row(learner="learner1"))
+    loaded = load(path, "--database", "other", "--learner-field", "username")
+    assert loaded.counts == (2, 1, 0, 1)
+    assert [row.learner_id for row in ProgramIntent.objects.using("other")] == [9]
+    assert stored() == []

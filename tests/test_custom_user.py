@@ -1,0 +1,21 @@
+"""Hosts with a user model of their own; a process has one AUTH_USER_MODEL, so each host is a process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import test_settings
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("host", ["uuid_user", "text_user", "inherited_user"])
+def test_a_host_with_a_user_model_of_its_own_is_promised_the_same(host: str) -> None:
+    settings = f"--ds=tests.hosts.{host}.settings"
+    command = [sys.executable, "-m", "pytest", "-q", settings, "tests/hosts/promises.py"]
+    environment = {**os.environ, "DATABASE": f"{test_settings.DATABASE}_{host}"}
+    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr

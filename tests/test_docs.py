@@ -1,0 +1,338 @@
+"""The documentation is complete, and what it shows happens: Python, commands and HTTP calls are run as printed."""
+
+import argparse
+import ast
+import doctest
+import json
+import re
+import shlex
+import textwrap
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command, load_command_class
+from django.core.management.base import CommandParser
+from django.test import Client
+from pytest_django import Settings
+
+import program_intent
+from program_intent import api, conf, data, exceptions
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.rst", *sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)]
+
+
+def page(name: str) -> str:
+    return Path(DOCS, f"{name}.rst").read_text()
+
+
+# What a page shows is run.
+
+
+class Block(NamedTuple):
+    """A code block of a page; a bare ``>>>`` paragraph has the language pycon."""
+
+    line: int
+    language: str
+    caption: str
+    text: str
+
+
+_BLOCK = re.compile(
+    r"^\.\. code-block:: (?P<language>\S+)\n(?:   :(?:caption|name): (?P<caption>.+)\n)?(?P<code>(?:\n|   .*\n)+)"
+    r"|^(?P<pycon>>>> (?:.+\n)+)",
+    re.MULTILINE,
+)
+
+
+def blocks(path: Path) -> Iterator[Block]:
+    text = path.read_text() + "\n"
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        code = match["pycon"] or textwrap.dedent(match["code"]).strip("\n") + "\n"
+        yield Block(line, match["language"] or "pycon", match["caption"] or "", code)
+
+
+SHOWN = [path for path in PAGES if any(block.language in ("pycon", "console", "python") for block in blocks(path))]
+
+# Steps that need an environment or a server of their own.
+NOT_RUN = re.compile(
+    r"mkdir |python3 -m venv |\. \.venv|pip install |django-admin |python manage.py (migrate|shell|runserver)$"
+)
+SECONDS = re.compile(r"(?<=seconds) +[\d.]+$", re.MULTILINE)
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings, db: None) -> "Reader":
+    """Someone in an empty directory, on a host that names learners by username."""
+    monkeypatch.chdir(tmp_path)
+    settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}
+    return Reader(settings)
+
+
+class Reader:
+    """Does what a page shows, in order, and compares what comes of it with what the page says."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.names: dict[str, Any] = {}
+        self.exit_status = 0
+
+    def follow(self, path: Path) -> None:
+        if 'create_user("ada"' not in path.read_text():
+            for name in ("ada", "grace"):
+                get_user_model().objects.create_user(name)
+        for block in blocks(path):
+            if block.language == "pycon":
+                self.run_python(block, path)
+            elif block.language == "python":
+                self.run_configuration(block)
+            elif block.language == "console":
+                self.run_console(block, path)
+            elif block.caption:
+                Path(block.caption).write_text(block.text)
+
+    def run_python(self, block: Block, path: Path) -> None:
+        example = doctest.DocTestParser().get_doctest(block.text, self.names, path.name, str(path), block.line - 1)
+        report: list[str] = []
+        doctest.DocTestRunner(verbose=False).run(example, out=report.append, clear_globs=False)
+        assert not report, "".join(report)
+        self.names = example.globs
+
+    def run_configuration(self, block: Block) -> None:
+        """Settings count from there on; a host's other modules have only to be sound."""
+        names: dict[str, Any] = {"INSTALLED_APPS": [], "BASE_DIR": Path()}
+        exec(block.text, names)
+        if "PROGRAM_INTENT" in names:
+            self.settings.PROGRAM_INTENT = names["PROGRAM_INTENT"]
+
+    def run_console(self, block: Block, path: Path) -> None:
+        for command, expected in dialogue(block.text):
+            if NOT_RUN.match(command):
+                assert not expected
+                continue
+            printed = self.run_command(shlex.split(command))
+            assert same(printed, expected), f"{path.name}: $ {command}\n{printed}"
+
+    def run_command(self, command: list[str]) -> str:
+        match command:
+            case ["python", "manage.py", *arguments]:
+                return self.manage(arguments)
+            case ["curl", *arguments]:
+                return self.curl(arguments)
+            case ["cat", name]:
+                return Path(name).read_text()
+            case ["echo", "$?"]:
+                return str(self.exit_status)
+        raise AssertionError(f"This test does not know how to run {command}.")
+
+    def manage(self, arguments: list[str]) -> str:
+        printed = StringIO()
+        try:
+            call_command(*arguments, stdout=printed, stderr=printed)
+            self.exit_status = 0
+        except CommandError as error:
+            printed.write(f"CommandError: {error}")
+            self.exit_status = error.returncode
+        return printed.getvalue()
+
+    def curl(self, arguments: list[str]) -> str:
+        parser = argparse.ArgumentParser()
+        for option in ("--user", "--header", "--data"):
+            parser.add_argument(option, default="")
+        parser.add_argument("--silent", action="store_true")
+        parser.add_argument("url")
+        options = parser.parse_args(arguments[: arguments.index("|")])
+        assert arguments[-4:] == ["|", "python", "-m", "json.tool"]
+        client = Client()
+        client.force_login(get_user_model().objects.get(username=options.user.split(":")[0]))
+        url = urlsplit(options.url)
+        target = f"{url.path}?{url.query}"
+        if not options.data:
+            return client.get(target).content.decode()
+        _name, content_type = options.header.split(": ")
+        body = Path(options.data.removeprefix("@")).read_text()
+        return client.post(target, body, content_type=content_type).content.decode()
+
+
+def dialogue(text: str) -> Iterator[tuple[str, str]]:
+    """The commands after ``$``, each with what the page says it prints; a backslash carries one to the next line."""
+    for part in re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]:
+        command, _newline, expected = part.replace("\\\n", " ").partition("\n")
+        yield command, expected
+
+
+def same(printed: str, expected: str) -> bool:
+    """Whether a page told the truth, but for what differs each time: seconds, keys, and when it was written."""
+    try:
+        return bool(json.loads(printed, object_hook=lasting) == json.loads(expected, object_hook=lasting))
+    except ValueError:
+        one, other = (SECONDS.sub("", text).replace("\r\n", "\n").strip() for text in (printed, expected))
+        return one == other
+
+
+def lasting(values: dict[str, Any]) -> dict[str, Any]:
+    is_intent = "program_uuid" in values  # where "created" is a time and not a count
+    varying = ("id", "created") if is_intent else ("seconds",)
+    return {name: None if name in varying else value for name, value in values.items()}
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_the_page_shows_is_what_happens(path: Path, reader: Reader) -> None:
+    reader.follow(path)
+
+
+def test_the_query_for_orphans_finds_one(db: None) -> None:
+    learner = get_user_model().objects.create_user("ada")
+    api.record_intent(learner, UUID(int=7), reason="VISITED", certainty="MAYBE")
+    get_user_model().objects.filter(pk=learner.pk)._raw_delete("default")  # as SQL written by hand
+    (shown,) = (block.text for block in blocks(DOCS / "how-tos/embed-in-a-host.rst") if "Exists" in block.text)
+    names: dict[str, Any] = {"get_user_model": get_user_model}
+    exec(doctest.script_from_examples(shown), names)
+    assert [intent.learner_id for intent in names["orphans"]] == [learner.pk]
+
+
+def test_the_pages_that_teach_show_something_to_run() -> None:
+    taught = {path.stem for path in SHOWN}
+    assert taught >= {"README", "quickstart", "record", "rule", "once", "load-a-report", "embed-in-a-host", "rest"}
+
+
+@pytest.mark.parametrize("name", ["README.rst", "docs/quickstart.rst"])
+def test_the_wheel_to_install_is_this_version(name: str) -> None:
+    assert f"program_intent-{program_intent.__version__}-py3-none-any.whl" in Path(ROOT, name).read_text()
+
+
+def test_the_readme_has_no_markup_that_only_sphinx_knows() -> None:
+    text = Path(ROOT, "README.rst").read_text()
+    assert not re.findall(r":[a-z]+:`|:caption:", text)
+    assert set(re.findall(r"^\.\. ([a-z-]+)::", text, re.MULTILINE)) <= {"code-block"}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_by_path_lead_to_files(path: Path) -> None:
+    links = re.findall(r"<([\w./-]+\.(?:rst|txt))>`_", path.read_text())
+    assert [link for link in links if not Path(path.parent, link).exists()] == []
+
+
+# What there is, is documented.
+
+
+@pytest.mark.parametrize("name", [name for name in api.__all__ if name.startswith(("get_", "record_"))])
+def test_each_api_function_is_in_the_reference(name: str) -> None:
+    assert f".. autofunction:: {name}\n" in page("reference/python")
+
+
+def test_each_value_that_crosses_the_api_is_in_the_reference() -> None:
+    values = {name for name in api.__all__ if hasattr(data, name)}
+    assert values == set(re.findall(r"autoclass:: program_intent\.data\.(\w+)", page("reference/python")))
+
+
+def test_each_exception_is_in_the_reference() -> None:
+    raised = {
+        name for name, value in vars(exceptions).items() if isinstance(value, type) and issubclass(value, Exception)
+    }
+    assert raised == set(re.findall(r"autoexception:: program_intent\.exceptions\.(\w+)", page("reference/errors")))
+
+
+def test_each_setting_is_in_the_reference_with_its_default() -> None:
+    rows = re.findall(r"\* - ``([A-Z_]+)``\n +- ``(.+)``", page("reference/settings"))
+    assert {name: ast.literal_eval(default) for name, default in rows} == conf.DEFAULTS
+
+
+def test_each_option_of_the_command_is_in_the_reference() -> None:
+    documented = re.findall(r"^\.\. option:: (.+)$", page("reference/command"), re.MULTILINE)
+    assert documented == [spelled(action) for action in own_actions()]
+
+
+def own_actions() -> list[argparse.Action]:
+    command = load_command_class("program_intent", "load_program_intents")
+    parser = CommandParser()
+    command.add_arguments(parser)
+    return [action for action in parser._actions if action.dest != "help"]
+
+
+def spelled(action: argparse.Action) -> str:
+    value = f"{{{','.join(action.choices)}}}" if action.choices and not action.metavar else action.metavar
+    words = [*action.option_strings, value] if action.nargs != 0 else action.option_strings
+    return " ".join(map(str, words)) + ("..." if action.nargs == "+" else "")
+
+
+def test_each_system_check_is_in_the_reference() -> None:
+    identified = set(re.findall(r"[EW]\d{3}", Path(ROOT, "program_intent/checks.py").read_text()))
+    assert identified
+    assert identified == set(re.findall(r"``program_intent\.([EW]\d{3})``", page("reference/checks")))
+
+
+def test_each_message_is_in_the_reference() -> None:
+    """With words in the place of what a message names."""
+    literals = [
+        " ".join(literal.split()) for literal in re.findall(r"``(.+?)``(?!`)", page("reference/errors"), re.DOTALL)
+    ]
+    sources = [path for path in Path(ROOT, "program_intent").rglob("*.py") if path.name not in OF_OTHER_PAGES]
+    patterns = {pattern for path in sources for pattern in Messages(path).patterns}
+    assert len(patterns) > 40
+    assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, literal) for literal in literals)] == []
+
+
+OF_OTHER_PAGES = ("admin.py", "checks.py", "openapi.py", "serializers.py")
+
+
+class Messages(ast.NodeVisitor):
+    """The sentences in a module's code, each as a pattern; docstrings and help texts are none."""
+
+    def __init__(self, path: Path) -> None:
+        self.patterns: set[str] = set()
+        self.visit(ast.parse(path.read_text()))
+
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):
+            self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        if not (isinstance(node.targets[0], ast.Name) and node.targets[0].id == "help"):
+            self.generic_visit(node)
+
+    def visit_keyword(self, node: ast.keyword) -> None:
+        if node.arg not in ("help", "help_text"):
+            self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        self.add([node])
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        self.add(node.values)
+
+    def add(self, parts: Sequence[ast.expr]) -> None:
+        texts = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+        pattern = "".join(re.escape(text) if isinstance(text, str) else ".+" for text in texts)
+        if r"\ " in pattern and pattern.endswith((r"\.", r":\ .+")):
+            self.patterns.add(pattern)
+
+
+def test_each_call_parameter_status_and_field_of_the_schema_is_in_the_reference() -> None:
+    printed = StringIO()
+    urls = "program_intent.rest_api.urls"
+    call_command("spectacular", "--urlconf", urls, "--format", "openapi-json", stdout=printed)
+    schema = json.loads(printed.getvalue())
+    text = page("reference/rest")
+    sections = re.split(r"^.+: ``((?:GET|POST) .+)``$", text, flags=re.MULTILINE)
+    documented = dict(zip(sections[1::2], sections[2::2], strict=True))
+    calls = {
+        f"{method.upper()} {path.lstrip('/')}": call
+        for path, methods in schema["paths"].items()
+        for method, call in methods.items()
+    }
+    assert documented.keys() == calls.keys()
+    for name, call in calls.items():
+        words = [*call["responses"], *(f"``{each['name']}``" for each in call.get("parameters", []))]
+        assert [word for word in words if word not in documented[name]] == []
+    assert [
+        field for field in schema["components"]["schemas"]["ProgramIntent"]["properties"] if field not in text
+    ] == []

@@ -1,0 +1,285 @@
+"""The loader as real processes on the tests' database: how they end, what they print, killed ones, several at once."""
+
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from program_intent.load import BATCH
+from program_intent.models import ProgramIntent
+from tests.reports import (
+    HEADER,
+    LEARNERS,
+    Loaded,
+    StoredRow,
+    as_csv,
+    finished,
+    make_learners,
+    make_row,
+    many,
+    process_arguments,
+    process_environment,
+    run,
+    stored,
+    write_report,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BAD = make_row(certainty="SURE")
+# A process that hangs fails its test instead of the whole run.
+LIMIT = 100
+
+
+@pytest.fixture(autouse=True)
+def learners(transactional_db: None) -> None:
+    make_learners(LEARNERS)
+
+
+@contextmanager
+def started(*arguments: object, stdin: int | None = subprocess.DEVNULL) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        process_arguments(*arguments),
+        env=process_environment(),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def end(process: "subprocess.Popen[bytes]") -> Loaded:
+    stdout, stderr = process.communicate(timeout=LIMIT)
+    return finished(process.returncode, stdout.decode(), stderr.decode())
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+# How it ends and what it prints
+
+
+def test_the_exit_status_is_0_when_all_are_in_and_only_the_table_is_printed(tmp_path: Path) -> None:
+    loaded = run(write_report(tmp_path / "report.csv", make_row(), make_row()))
+    assert (loaded.status, loaded.counts, loaded.stderr, loaded.message) == (0, (2, 1, 1, 0), "", "")
+    names = [line.split()[0] for line in loaded.stdout.splitlines()]
+    assert names == ["read", "created", "duplicate", "rejected", "seconds", "dry_run"]
+
+
+def test_the_exit_status_is_3_when_some_are_rejected(tmp_path: Path) -> None:
+    loaded = run(write_report(tmp_path / "report.csv", make_row(), BAD), "--rejects", tmp_path / "rejects.csv")
+    assert (loaded.status, loaded.counts, loaded.stderr) == (3, (2, 1, 0, 1), "")
+    assert loaded.message == f"1 rows were rejected: see {tmp_path / 'rejects.csv'}."
+
+
+def test_the_exit_status_is_1_when_it_cannot_run(tmp_path: Path) -> None:
+    loaded = run(tmp_path / "missing.csv")
+    assert (loaded.status, loaded.stdout, loaded.stderr) == (1, "", "")
+    assert loaded.message == f"{tmp_path / 'missing.csv'}: cannot be read: No such file or directory."
+
+
+def test_the_exit_status_is_1_when_it_was_stopped_and_the_report_is_written(tmp_path: Path) -> None:
+    path, counts = write_report(tmp_path / "report.csv", make_row(), BAD, make_row(learner=2)), tmp_path / "counts.json"
+    loaded = run(path, "--max-rejects", 0, "--rejects", os.devnull, "--report", counts)
+    assert (loaded.status, loaded.counts, loaded.stderr) == (1, (2, 1, 0, 1), "")
+    assert loaded.message == "Stopped: more than 0 rows were rejected."
+    assert json.loads(counts.read_text())["read"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), "error: the following arguments are required: PATH"),
+        (("x.csv", "--database", "nowhere"), "error: argument --database: invalid choice: 'nowhere'"),
+        (("x.csv", "--format", "xml"), "error: argument --format: invalid choice: 'xml'"),
+        (("x.csv", "--max-rejects=-1"), "error: argument --max-rejects: expected a number from 0, not '-1'."),
+        (("x.csv", "--assume-timezone", "Mars"), "--assume-timezone: Mars is no time zone such as Europe/London."),
+    ],
+    ids=["no path", "database", "format", "max-rejects", "zone"],
+)
+def test_the_exit_status_is_2_for_wrong_usage(arguments: tuple[str, ...], error: str) -> None:
+    loaded = run(*arguments)
+    assert (loaded.status, loaded.stdout) == (2, "")
+    assert error in loaded.message
+
+
+def test_a_database_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
+    arguments = process_arguments(write_report(tmp_path / "report.csv", make_row()))
+    environment = process_environment() | {"DATABASE": "no/such/database"}
+    result = subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    loaded = finished(result.returncode, result.stdout, result.stderr)
+    assert (loaded.status, loaded.stderr) == (1, "")
+    assert loaded.message.startswith("The database failed: ")
+
+
+def test_standard_input_is_read_from_a_pipe_and_from_a_file(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row())
+    assert run("-", input=path.read_text()).counts == (1, 1, 0, 0)
+    with path.open() as file:
+        assert run("-", stdin=file).counts == (1, 0, 1, 0)
+
+
+def test_a_pipe_given_by_name_is_read(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row())
+    assert run("/dev/stdin", input=path.read_text()).counts == (1, 1, 0, 0)
+
+
+def test_standard_input_may_not_be_overwritten_either(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row())
+    with path.open() as file:
+        loaded = run("-", "--rejects", path, stdin=file)
+    assert (loaded.status, loaded.message) == (1, f"{path}: is one of the inputs and would be overwritten.")
+    assert path.read_text() == f"{HEADER}\n{make_row()}\n"
+
+
+@pytest.mark.parametrize(("option", "shown"), [((), True), (("--no-progress",), False)], ids=["bar", "no bar"])
+def test_a_progress_bar_is_shown_when_a_person_watches(tmp_path: Path, option: tuple[str, ...], shown: bool) -> None:
+    """No bar without a terminal: the tests above compare the whole of stderr."""
+    path = write_report(tmp_path / "report.csv", *as_csv(many(2000)))
+    ours, terminal = pty.openpty()
+    arguments = process_arguments(path, *option)
+    process = subprocess.Popen(arguments, env=process_environment(), stdout=subprocess.PIPE, stderr=terminal, text=True)
+    os.close(terminal)
+    stdout, _ = process.communicate(timeout=LIMIT)
+    watched = b"".join(read_terminal(ours)).decode()
+    assert process.returncode == 0
+    assert ("100%|" in watched and "rows=2000" in watched and "B/s" in watched) if shown else watched == ""
+    assert stdout.startswith("read               2,000\n")
+
+
+def read_terminal(descriptor: int) -> Iterator[bytes]:
+    try:
+        while block := os.read(descriptor, 65536):
+            yield block
+    except OSError:  # what Linux says when the other side is closed
+        pass
+    finally:
+        os.close(descriptor)
+
+
+# Killed and interrupted
+
+
+def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undisturbed_one(tmp_path: Path) -> None:
+    rows = many(3 * BATCH)
+    path = write_report(tmp_path / "report.csv", *as_csv(rows))
+    with started(path) as process:
+        wait_until(ProgramIntent.objects.exists)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    survived = ProgramIntent.objects.count()
+    assert 0 < survived < len(rows)
+
+    loaded = run(path)
+    assert (loaded.status, loaded.counts) == (0, (len(rows), len(rows) - survived, survived, 0))
+    assert stored() == sorted(rows)
+
+
+def test_an_interrupted_load_ends_with_one_line_and_true_counts(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", *as_csv(many(3 * BATCH)))
+    with started(path, "--report", tmp_path / "report.json") as process:
+        wait_until(ProgramIntent.objects.exists)
+        process.send_signal(signal.SIGINT)
+        loaded = end(process)
+    assert (loaded.status, loaded.stderr) == (1, "")
+    assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
+    created = ProgramIntent.objects.count()
+    assert json.loads(Path(tmp_path, "report.json").read_text())["created"] == loaded.counts.created == created
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param("program_uuid," * 40_000, id="in the header"),
+        pytest.param("\n".join([HEADER, *[make_row()] * 5000]), id="in a row"),
+    ],
+)
+def test_a_load_that_waits_for_its_input_can_be_interrupted(sent: str) -> None:
+    """What is sent is more than a pipe holds, so the process is reading when all is written."""
+    with started("-", stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write(sent.encode())
+        process.stdin.flush()
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=LIMIT)
+        loaded = end(process)
+    assert (loaded.status, loaded.stderr) == (1, "")
+    assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
+
+
+# Side by side
+
+
+def load_side_by_side(*reports: Sequence[str]) -> list[Loaded]:
+    """One process for each report, fed through pipes line by line, so that they are at work at the same time."""
+    with started("-", stdin=subprocess.PIPE) as first, started("-", stdin=subprocess.PIPE) as second:
+        for lines in zip(*reports, strict=True):
+            for process, line in zip((first, second), lines, strict=True):
+                assert process.stdin
+                process.stdin.write(line.encode())
+        return [end(first), end(second)]
+
+
+def as_lines(rows: Iterable[StoredRow]) -> list[str]:
+    return [f"{line}\n" for line in (HEADER, *as_csv(rows))]
+
+
+@pytest.mark.parametrize("order", ["the same order", "another order"])
+def test_two_loads_of_the_same_rows_at_once_store_each_once_and_their_counts_add_up(order: str) -> None:
+    rows = many(2 * BATCH)
+    other = rows if order == "the same order" else random.Random(1).sample(rows, len(rows))
+    first, second = load_side_by_side(as_lines(rows), as_lines(other))
+    assert (first.status, second.status) == (0, 0), (first, second)
+    assert first.counts.read == second.counts.read == len(rows)
+    assert first.counts.created + second.counts.created == len(rows)
+    assert stored() == sorted(rows)
+
+
+# Memory
+
+
+MEASURE = """
+import resource, sys
+from django.core.management import execute_from_command_line
+execute_from_command_line(["manage.py", *sys.argv[1:]])
+print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_memory(*arguments: object) -> int:
+    """Of a load in a process of its own.
+
+    A shell stands between, because a process inherits the peak of the one that forked it, and ours is a large one.
+    """
+    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", MEASURE, "load_program_intents"]
+    result = subprocess.run(
+        [*command, *map(str, arguments)], env=process_environment(), capture_output=True, text=True, timeout=LIMIT
+    )
+    assert result.returncode == 0, result.stderr
+    return int(result.stdout.split()[-1])
+
+
+@pytest.mark.parametrize("option", [(), ("--dry-run",)], ids=["real", "dry"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, option: tuple[str, ...]) -> None:
+    rows = many(6 * BATCH)
+    small = write_report(tmp_path / "small.csv", *as_csv(rows[: 2 * BATCH]))
+    large = write_report(tmp_path / "large.csv", *as_csv(rows))
+    assert peak_memory(large, *option) < 1.15 * peak_memory(small, *option)
