@@ -8,10 +8,10 @@ PYENV := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[123]*/bin/py
 TOX = $(BIN)/tox run $(if $(PYENV),--discover $(PYENV))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check docs wheel tox clean
+.PHONY: help demo serve test check docs wheel tox bench bench-docs clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z%-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: .venv/demo ## Load a real report into a fresh example host and ask it, from Python and over HTTP
 	$(BIN)/python example/demo.py
@@ -49,6 +49,15 @@ wheel: .venv/bin/python ## Build the wheel into dist/
 tox: .venv/check ## Run the whole matrix that this machine's interpreters allow, or a part: LABEL=corners
 	$(TOX) $(if $(LABEL),-m $(LABEL))
 
+# SQLite has one writer at a time by design: there is nothing to measure about its locks.
+bench: $(addprefix bench-,load growth read write $(if $(filter postgresql mariadb,$(ENGINE)),locks)) ## Measure everything, on ENGINE=sqlite, postgresql or mariadb
+
+bench-%: .venv/bench ## Measure one thing: bench-load, -growth, -read, -write, -locks; ENGINE=postgresql ROWS=2000000
+	$(BIN)/python -m benchmarks $* $(if $(ENGINE),--engine $(ENGINE)) $(if $(ROWS),--rows $(ROWS))
+
+bench-docs: .venv/bench ## Write docs/performance.rst and its charts from what was measured
+	$(BIN)/python -m benchmarks.document
+
 clean: ## Remove everything that was built, the environments included
 	rm -rf .venv .tox build dist docs/_build *.egg-info .coverage* .*_cache .import_linter_cache
 	rm -f example/db.sqlite3 example/report.json
@@ -63,6 +72,10 @@ clean: ## Remove everything that was built, the environments included
 
 .venv/test: .venv/bin/python setup.py requirements/test.txt
 	$(BIN)/pip install --quiet --editable '.[rest,postgresql]' --requirement requirements/test.txt
+	@touch $@
+
+.venv/bench: .venv/test requirements/bench.txt
+	$(BIN)/pip install --quiet '.[mysql]' --requirement requirements/bench.txt
 	@touch $@
 
 .venv/check: .venv/bin/python setup.py requirements/test.txt requirements/check.txt

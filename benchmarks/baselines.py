@@ -98,19 +98,19 @@ class NativeTool:
         return perf_counter() - start
 
     def _load_postgresql(self) -> None:
-        with connection.cursor() as cursor, self._path.open("rb") as file:
-            with cursor.cursor.copy(f"COPY {TABLE} ({COLUMNS}) FROM STDIN") as copy:
-                while block := file.read(1 << 18):
-                    copy.write(block)
+        statement = f"COPY {TABLE} ({COLUMNS}) FROM STDIN"
+        with connection.cursor() as cursor, self._path.open("rb") as file, cursor.cursor.copy(statement) as copy:
+            while block := file.read(1 << 18):
+                copy.write(block)
 
     def _load_mysql(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"LOAD DATA LOCAL INFILE '{self._path}' INTO TABLE {TABLE} ({COLUMNS})")
 
     def _load_sqlite(self) -> None:
-        with transaction.atomic(), connection.cursor() as cursor:
-            # The driver's own cursor: Django's would translate the placeholders of every row.
-            cursor.connection.connection.executemany(
+        with transaction.atomic():
+            # The driver's own connection: Django's cursor would translate the placeholders of every row.
+            connection.connection.executemany(
                 f"INSERT INTO {TABLE} ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)", self._tuples
             )
 

@@ -6,9 +6,7 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 TABLE = "program_intent_programintent"
-_USER_COLUMNS = (
-    "password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined, id"
-)
+_USER_COLUMNS = "password, is_superuser, username, first_name, last_name, email, is_staff, is_active, date_joined, id"
 _USERS = {
     "postgresql": "SELECT '', false, 'u' || n, '', '', '', false, true, now(), n FROM generate_series(1, %s) n",
     "sqlite": (

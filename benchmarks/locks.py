@@ -1,4 +1,4 @@
-"""Whether logins, records and reads go on while a report is loaded: their 99th percentile beside that under a bare COPY."""
+"""Whether logins, records and reads go on during a load: their 99th percentile beside that under a bare COPY."""
 
 import random
 import subprocess

@@ -40,10 +40,10 @@ def reads(small: int, large: int, calls: int) -> list[Result]:
                 what = f"latest of {intents:,} intents in {programs} programs, of the Python loop"
                 detail = {name: round(seconds * 1000, 4) for name, seconds in times.items()}
                 results.append(Result(what, times["ours"] / times["loop"], bound, detail=detail))
-                results.append(Result("  the same, of the bare statement through the driver", times["ours"] / times["bare"]))
-    results.append(
-        Result("latest of 10,000 in 50 programs, of 10 in 5", costs[large, 10_000] / costs[large, 10], 10.0)
-    )
+                results.append(
+                    Result("  the same, of the bare statement through the driver", times["ours"] / times["bare"])
+                )
+    results.append(Result("latest of 10,000 in 50 programs, of 10 in 5", costs[large, 10_000] / costs[large, 10], 10.0))
     for intents, *_ in HISTORIES:
         what = f"latest of {intents:,} intents, table of {large:,} rows over {small:,}"
         results.append(Result(what, costs[large, intents] / costs[small, intents], 1.3))

@@ -8,3 +8,4 @@ DATABASES = {"default": database("program_intent_benchmark")}
 if DATABASES["default"]["ENGINE"].endswith("mysql"):
     DATABASES["default"]["OPTIONS"] = {"local_infile": True}
 DEBUG = False
+ALLOWED_HOSTS = ["testserver"]

@@ -2,27 +2,25 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import count
-from statistics import median
-from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid5
 
 from django.contrib.auth import get_user_model
 from django.db import connection, models, transaction
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
+from django.urls import include, path
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
-from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
 from benchmarks import database
 from benchmarks.read import _alternate
-from benchmarks.results import Result
+from benchmarks.results import Result, alternate
 from program_intent import api
-from program_intent.rest_api.views import LatestCertainIntentsView, RecordIntentsView
 
 PROGRAM = uuid5(UUID(int=0), "a program")
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -49,6 +47,9 @@ class Plain(models.Model):
             models.Index(fields=["program_uuid", "learner", "certainty", "effective_timestamp"], name="plain_program")
         ]
 
+    def __str__(self) -> str:
+        return self.reason
+
 
 class ConstantView(APIView):
     """The limit: the same authentication and permission, and no work."""
@@ -60,6 +61,9 @@ class ConstantView(APIView):
 
     def post(self, request: Any) -> Response:
         return Response(request.data, status=201)
+
+
+urlpatterns = [path("constant/", ConstantView.as_view()), path("", include("program_intent.rest_api.urls"))]
 
 
 def writes(calls: int) -> list[Result]:
@@ -103,66 +107,61 @@ def writes(calls: int) -> list[Result]:
     ]
 
 
+@override_settings(ROOT_URLCONF="benchmarks.write")
 def _http(calls: int) -> list[Result]:
+    """Whole requests in process: middleware, the session's login, permission, view and rendering."""
     user = get_user_model().objects.get(pk=2)
     for number in range(10):
         program = uuid5(UUID(int=0), str(number % 5))
         moment = START + timedelta(seconds=number)
         api.record_intent(user, program, reason="R", certainty="MAYBE", effective_timestamp=moment)
-    make, moments = APIRequestFactory(), (START + timedelta(days=1, seconds=number) for number in count())
+    client, moments = Client(), (START + timedelta(days=1, seconds=number) for number in count())
+    client.force_login(user)
 
-    def request(view: Callable[..., Any], method: str, status: int) -> Callable[[], None]:
-        def call() -> None:
-            body = {
-                "program_uuid": str(PROGRAM),
-                "reason": "R",
-                "certainty": "MAYBE",
-                "effective_timestamp": next(moments).isoformat(),
-            }
-            made = getattr(make, method)("/", body if method == "post" else None, format="json")
-            force_authenticate(made, user)
-            response = view(made)
-            response.render()
-            assert response.status_code == status, response.data
+    def get(url: str) -> None:
+        response = client.get(url)
+        assert response.status_code == 200, response.content
 
-        return call
+    def post(url: str) -> None:
+        body = {"program_uuid": str(PROGRAM), "reason": "R", "certainty": "MAYBE"}
+        body["effective_timestamp"] = next(moments).isoformat()
+        response = client.post(url, body, content_type="application/json")
+        assert response.status_code == 201, response.content
 
-    constant = ConstantView.as_view()
-    with transaction.atomic():
-        get = _alternate(
-            {"ours": request(LatestCertainIntentsView.as_view(), "get", 200), "constant": request(constant, "get", 200)}, calls
+    results = []
+    for name, call, url in (
+        ("GET latest-certain", get, "/v1/program-intents/latest-certain/"),
+        ("POST", post, "/v1/program-intents/"),
+    ):
+        times = _alternate({"ours": partial(call, url), "constant": partial(call, "/constant/")}, calls)
+        results.append(
+            Result(
+                f"{name} of a learner with 10 intents, of a view that returns a constant",
+                times["ours"] / times["constant"],
+                1.5,
+                detail={name: round(seconds * 1000, 4) for name, seconds in times.items()},
+            )
         )
-        post = _alternate(
-            {"ours": request(RecordIntentsView.as_view(), "post", 201), "constant": request(constant, "post", 201)},
-            calls,
-        )
-    return [
-        Result(f"{name} of a learner with 10 intents, of a view that returns a constant", times["ours"] / times["constant"], 1.5,
-               detail={name: round(seconds * 1000, 4) for name, seconds in times.items()})
-        for name, times in (("GET latest-certain", get), ("POST", post))
-    ]  # fmt: skip
+    return results
 
 
 def _start() -> list[Result]:
     """What starting the test project costs with the app and its URLs, over without."""
     bare = (
         "import test_settings as s; s.INSTALLED_APPS.remove('program_intent');"
-        "import django; django.setup(); import rest_framework.views, rest_framework.serializers, drf_spectacular.utils"
+        "import django; django.setup();"
+        "import rest_framework.views, rest_framework.serializers, drf_spectacular.utils"
     )
     with_app = (
-        "import django; django.setup(); import rest_framework.views, rest_framework.serializers, drf_spectacular.utils;"
+        "import django; django.setup();"
+        "import rest_framework.views, rest_framework.serializers, drf_spectacular.utils;"
         "import program_intent.rest_api.urls"
     )
 
-    def start(code: str) -> Callable[[], None]:
+    def start(code: str) -> float:
         timing = f"from time import perf_counter as t; a = t(); {code}; print(t() - a)"
-        return lambda: found.append(float(subprocess.run([sys.executable, "-c", timing], capture_output=True, text=True, check=True).stdout))  # fmt: skip
+        command = [sys.executable, "-c", timing]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    found: list[float] = []
-    without, together = [], []
-    for _ in range(11):
-        start(bare)()
-        without.append(found.pop())
-        start(with_app)()
-        together.append(found.pop())
-    return [Result("import at host start, added", (median(together) - median(without)) * 1000, 30, unit="ms")]
+    times = alternate(11, without=lambda: start(bare), together=lambda: start(with_app))
+    return [Result("import at host start, added", (times["together"] - times["without"]) * 1000, 30, unit="ms")]

@@ -34,8 +34,10 @@ if TYPE_CHECKING:  # generic for the type checker only
 else:
     IntentModelAdmin, IntentPaginator = admin.ModelAdmin, Paginator
 
-# The most rows that one page of the list costs, whatever the filters: FIGURES.
-MAX_EXAMINED = 100_000
+# The most intents that one page looks at. With 3 million stored, a filter that fitted none of them took 0.1 s on
+# PostgreSQL and 0.2 s on SQLite; on MariaDB 0.1 s, and 9 s for a reason within a program, whose rows came one by one
+# from a disk because its buffer pool (128 MiB) was smaller than the table.
+MAX_EXAMINED = 50_000
 
 
 class Input(NamedTuple):
@@ -116,19 +118,24 @@ class EffectiveFilter(InputFilter):
 class UncountedPaginator(IntentPaginator):
     """Knows of a page whether there is a next one, and nothing of what comes after; never counts."""
 
+    object_list: QuerySet[ProgramIntent]
+
     @property
     def count(self) -> int:
         """No count, but what Django bounds page numbers by."""
         return MAX_EXAMINED
 
     def page(self, number: int | str) -> Page[ProgramIntent]:
+        """The keys first, from the index alone: to sort whole rows MariaDB read them all, for 12 s instead of 0.1 s."""
         number = self.validate_number(number)
         first = (number - 1) * self.per_page
-        rows = list(self.object_list[first : first + self.per_page + 1])
-        if not rows and number > 1:
+        keys = list(self.object_list.values_list("pk", flat=True)[first : first + self.per_page + 1])
+        if not keys and number > 1:
             raise EmptyPage(self.error_messages["no_results"])
-        self.num_pages = number + (len(rows) > self.per_page)
-        return Page(rows[: self.per_page], number, self)
+        self.num_pages = number + (len(keys) > self.per_page)
+        shown = keys[: self.per_page]
+        intents = ProgramIntent.objects.using(self.object_list.db).prefetch_related("learner").in_bulk(shown)
+        return Page([intents[key] for key in shown if key in intents], number, self)
 
 
 class IntentChangeList(ChangeList):
@@ -151,19 +158,19 @@ class ProgramIntentAdmin(IntentModelAdmin):
     """A list whose cost does not grow with the table, and a read-only page per intent.
 
     No index begins with certainty, reason or time, so filtering by these alone would walk the table until a page is
-    full, and a rare reason would walk all of it. So a page looks at ``MAX_EXAMINED`` rows at most:
+    full, and for a rare reason all of it. So a page looks at ``MAX_EXAMINED`` intents at most:
 
-    - Nothing searched: the newest ones, newest first, as the primary key has them. The filters choose among these.
-    - A learner searched: all of that learner's intents, latest first. One index holds them, and they are few.
-    - A program searched: all of that program's intents, latest first; of a program with more than ``MAX_EXAMINED``
-      those that come first in its index, which has them by learner. Searching the learner too finds the others.
+    - Nothing searched: the newest, newest first, as the primary key has them. The filters choose among these.
+    - A learner searched: all of that learner's, latest first. One index holds them, and they are few.
+    - A program searched: all of that program's, latest first; of a program with more than ``MAX_EXAMINED`` those that
+      come first in its index, which has them by learner, and a message says so.
 
-    Nothing is counted: pages are numbered as far as the next one. Sorting by columns is not offered, nor any lookup
-    in the address but those of the filters, and learners come by one query of their own, because a join may lead the
-    database to begin with the users and sort all their intents.
+    Nothing is counted: pages are numbered as far as the next one. Columns do not sort, the address takes no lookups
+    but those of the filters, and learners come by a query of their own: a join may lead a database to begin with the
+    users, and drops an intent whose learner is gone.
     """
 
-    actions = None
+    actions = None  # nor any that a host adds for all models
     fields = readonly_fields = (
         "id",
         "learner",
@@ -226,15 +233,26 @@ class ProgramIntentAdmin(IntentModelAdmin):
         if sought is None:
             messages.error(request, f"No learner and no program is named by {shown(term)}.")
             return queryset.none(), False
-        examined = self.get_queryset(request).filter(**sought)
-        column, order, lookup = ("learner_id", "learner_id", "lte") if sought else ("pk", "-pk", "gte")
         if "learner_id__in" not in sought:
-            last = examined.order_by(order).values_list(column, flat=True)[MAX_EXAMINED - 1 :].first()
-            if last is not None:
-                queryset = queryset.filter(**{f"{column}__{lookup}": last})
-        # Not by primary key if searched: PostgreSQL would walk it past all newer rows of others.
+            queryset = self._bounded(request, queryset, sought)
+        # Not by primary key if searched: PostgreSQL might walk it, past all newer rows of others.
         order_by = ("-effective_timestamp", "-pk") if sought else ("-pk",)
-        return queryset.filter(**sought).order_by(*order_by).prefetch_related("learner"), False
+        return queryset.filter(**sought).order_by(*order_by), False
+
+    def _bounded(self, request: HttpRequest, queryset: QuerySet[Any], sought: dict[str, Any]) -> QuerySet[Any]:
+        """The rows up to the last one that may be looked at, in the order of the index that holds what is sought."""
+        column, order, lookup = ("learner_id", "learner_id", "lte") if sought else ("pk", "-pk", "gte")
+        keys = self.get_queryset(request).filter(**sought).order_by(order).values_list(column, flat=True)
+        last = keys[MAX_EXAMINED - 1 :].first()
+        if last is None:
+            return queryset
+        if sought:
+            messages.warning(
+                request,
+                f"This program has {MAX_EXAMINED:,} intents or more: the list ends with learner {last}. "
+                "Search a learner and the program to see others.",
+            )
+        return queryset.filter(**{f"{column}__{lookup}": last})
 
 
 def _sought(term: str, using: str) -> dict[str, Any] | None:

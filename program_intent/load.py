@@ -1,13 +1,15 @@
 """A whole load: raw rows are judged in batches, each batch is stored in a transaction of its own, all is counted."""
 
+import signal
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import tzinfo
 from functools import partial
-from threading import Thread
+from threading import Thread, current_thread, main_thread
+from types import FrameType
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connections
@@ -96,7 +98,8 @@ class Load:
         with closing(sqlite3.connect("")) as seen:
             seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
             for batch in _ahead(self._batches(reports)):
-                self._settle(batch, seen)
+                with _finishing():
+                    self._settle(batch, seen)
                 self._progress(self.counts)
 
     def _batches(self, reports: Iterable[Report]) -> Iterator[Batch]:
@@ -115,21 +118,26 @@ class Load:
         yield batch
 
     def _judge_block(self, block: Block) -> Iterable[NewIntent | Spelled | str]:
-        spell = self._spell if self._names_keys else partial(map, NewIntent)
-        if block.rows and str not in set(map(type, block.rows)):
-            columns = self._judge.columns(block.rows)
-            if columns is not None:
-                return spell(*columns)
-        return [self._judge_row(row, spell) for row in block.rows]
+        spell: Callable[..., Iterable[NewIntent | Spelled]] = (
+            self._spell if self._names_keys else partial(map, NewIntent)
+        )
+        values = [row for row in block.rows if not isinstance(row, str)]
+        columns = self._judge.columns(values) if len(values) == len(block.rows) > 0 else None
+        if columns is not None:
+            return spell(*columns)
+        return [self._judge_row(row) for row in block.rows]
 
-    def _judge_row(self, row: Values | str, spell: Callable[..., Iterable[Any]]) -> NewIntent | Spelled | str:
+    def _judge_row(self, row: Values | str) -> NewIntent | Spelled | str:
         if isinstance(row, str):
             return row
         try:
-            (verdict,) = spell(*([value] for value in self._judge(row)))
+            judged = self._judge(row)
         except InvalidIntent as refused:
             return str(refused)
-        return verdict
+        return self._spelled(judged) if self._names_keys else judged
+
+    def _spelled(self, judged: NewIntent) -> Spelled:
+        return next(self._spell(*([value] for value in judged)))
 
     def _settle(self, batch: Batch, seen: sqlite3.Connection) -> None:
         verdicts = self._verdicts(batch)
@@ -152,19 +160,18 @@ class Load:
 
     def _verdicts(self, batch: Batch) -> list[Spelled | str]:
         """The verdicts, with the learner's primary key in place of what the file calls the learner."""
-        verdicts = batch.verdicts
         if self._names_keys:
-            return verdicts
-        named = {verdict.learner for verdict in verdicts if isinstance(verdict, NewIntent)}
+            return batch.verdicts
+        named = {verdict.learner for verdict in batch.verdicts if isinstance(verdict, NewIntent)}
         keys = store.resolve_learners(named, field=self._learner_field, using=self._using)
         return [
-            verdict
-            if isinstance(verdict, str)
-            else next(self._spell(*([value] for value in verdict._replace(learner=keys[verdict.learner]))))
-            if verdict.learner in keys
-            else _unknown(verdict.learner)
-            for verdict in verdicts
+            self._resolved(verdict, keys) if isinstance(verdict, NewIntent) else verdict for verdict in batch.verdicts
         ]
+
+    def _resolved(self, judged: NewIntent, keys: dict[Any, Any]) -> Spelled | str:
+        if judged.learner not in keys:
+            return _unknown(judged.learner)
+        return self._spelled(judged._replace(learner=keys[judged.learner]))
 
     def _up_to_last_reject(self, verdicts: list[Spelled | str], allowed: int) -> list[Spelled | str]:
         """The verdicts up to and with the reject that is one too many: what follows is neither read nor stored."""
@@ -195,6 +202,29 @@ def _unknown(learner: object) -> str:
 def _key(row: Spelled) -> str:
     learner, *values = row
     return " ".join((*map(str, values), str(learner)))  # last, because only a learner may hold a space
+
+
+@contextmanager
+def _finishing() -> Iterator[None]:
+    """Ctrl-C waits for the end of a batch, unless pressed twice: a batch stored but not counted would make a lie of
+    the report."""
+    interrupted = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if current_thread() is not main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:

@@ -3,6 +3,7 @@
 from typing import Any, NoReturn
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import connections, models, router
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
@@ -14,7 +15,7 @@ from program_intent.exceptions import AppendOnlyError, InvalidIntent
 from program_intent.validation import Judge, unknown_learner
 
 
-class ProgramIntentQuerySet(models.QuerySet):
+class ProgramIntentQuerySet(models.QuerySet["ProgramIntent"]):
     """Reads as any queryset; whatever would change, drop or bypass the judging of rows is refused.
 
     Deleting a user still takes the learner's intents along: Django's cascade uses ``_raw_delete``.
@@ -95,7 +96,9 @@ class ProgramIntent(models.Model):
     def __str__(self) -> str:
         return f"{self.learner_id}: {self.certainty} {self.program_uuid} ({self.reason})"
 
-    def save_base(self, raw: bool = False, using: str | None = None, **kwargs: Any) -> None:
+    def save_base(  # type: ignore[override]  # always by keyword, and the rest is passed on
+        self, raw: bool = False, using: str | None = None, **kwargs: Any
+    ) -> None:
         """Insert a new row, judged like every other door; a stored row is refused.
 
         :raises AppendOnlyError: the row, or another with this primary key, is stored already.
@@ -112,7 +115,7 @@ class ProgramIntent(models.Model):
             raise AppendOnlyError("save() of a stored intent")
         values = (self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp)
         judged = Judge(connections[using])(values)
-        learners = self._meta.get_field("learner").related_model._base_manager.using(using)
+        learners = get_user_model()._base_manager.using(using)
         if look_up_learner and judged.learner not in learners.filter(pk=judged.learner).values_list("pk", flat=True):
             raise InvalidIntent({"learner": [unknown_learner(judged.learner)]})
         self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp = judged

@@ -22,8 +22,9 @@ Spelled = tuple[Any, ...]
 
 # One statement's worth of rows: bounds the size of a statement (MariaDB takes 16 MiB by default) for any caller.
 CHUNK = 10_000
-# PostgreSQL: serialization failure, deadlock. MariaDB and MySQL: deadlock, record changed since the last read.
-_TRANSIENT = {"40001", "40P01", 1213, 1020}
+# PostgreSQL: serialization failure, deadlock. MariaDB and MySQL: deadlock, deadlock over the counter of primary keys
+# ("Failed to read auto-increment value"), record changed since the last read.
+_TRANSIENT = {"40001", "40P01", 1213, 1467, 1020}
 _ATTEMPTS = 8
 
 
@@ -76,7 +77,8 @@ def _write(rows: Sequence[NewIntent], created: datetime, using: str) -> dict[New
         stored = [(0, *new, created)] if only_one else engine.stored(connection, prepared)
         for position, key, written_at in stored:
             row = chunk[position]
-            written[row] = Intent(key, *row, created=written_at), key in new
+            learner, program_uuid, reason, certainty, effective = row
+            written[row] = Intent(key, learner, program_uuid, reason, certainty, effective, written_at), key in new
     return written
 
 

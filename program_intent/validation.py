@@ -320,13 +320,14 @@ class Judge:
             if set(map(type, column)) != {str} or max(map(len, column)) > _LONGEST_PLAIN:
                 return None
         try:
-            moments = list(map(datetime.fromisoformat, times)) if _PLAIN_TIMES.fullmatch("\n".join(times)) else None
-            return moments and (
+            if not _PLAIN_TIMES.fullmatch("\n".join(times)):
+                return None
+            return (
                 self._plain_learners(learners),
                 list(map(self._parse_plain_uuid, programs)),
                 list(map(_parse_reason_text, reasons)),
                 list(map(_CERTAINTIES.__getitem__, certainties)),
-                moments,
+                list(map(datetime.fromisoformat, times)),
             )
         except (ValueError, KeyError):  # Refused; a time such as 30 February; no certainty
             return None

@@ -49,4 +49,4 @@ def spelled(spell: Callable[..., Iterable[Any]], intents: Iterable[NewIntent]) -
 
 def store_history(intents: Iterable[ProgramIntent]) -> None:
     """Store as they are, in one statement: past the closed bulk_create, because a history has many ``created``."""
-    QuerySet(ProgramIntent).bulk_create(intents)
+    QuerySet[ProgramIntent](ProgramIntent).bulk_create(intents)

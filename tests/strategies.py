@@ -7,8 +7,7 @@ from uuid import UUID
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from program_intent.data import Certainty
-from program_intent.validation import FIELDS
+from program_intent.data import FIELDS, Certainty
 
 # A database that answers slowly once is no failure; the fixtures reset nothing that an example could spoil.
 generated = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,12 +14,11 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from program_intent import api, store
+from program_intent import api, bulk, store
 from program_intent.api import get_latest_certain_intents, record_intent, record_intents
-from program_intent.data import Certainty, Intent, Outcome
+from program_intent.data import FIELDS, Certainty, Intent, Outcome
 from program_intent.exceptions import InvalidIntent, ProgramIntentError
 from program_intent.models import ProgramIntent
-from program_intent.validation import FIELDS
 from tests import strategies
 from tests.builders import MOMENT, PROGRAM, make_row, make_user
 from tests.strategies import generated
@@ -293,13 +292,11 @@ def test_what_the_caller_rolls_back_is_not_stored(learner: Any) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_a_call_that_fails_midway_leaves_nothing_behind(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store, "CHUNK", 2)
-    monkeypatch.setattr(store.bulk, "for_connection", lambda connection: FailsOnTheSecond(real(connection)))
+    failing = FailsOnTheSecond(bulk.for_connection(connection))
+    monkeypatch.setattr(bulk, "for_connection", lambda connection: failing)
     with pytest.raises(DatabaseError, match="gone"):
         record_intents(make_row(learner=learner, reason=f"R{number}") for number in range(4))
     assert stored_intents() == []
-
-
-real = store.bulk.for_connection
 
 
 class FailsOnTheSecond:

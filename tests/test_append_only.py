@@ -146,7 +146,7 @@ BULK_CREATES: dict[str, Door] = {
 
 
 def table() -> list[dict[str, Any]]:
-    return list(ProgramIntent.objects.order_by("pk").values())
+    return [dict(row) for row in ProgramIntent.objects.order_by("pk").values()]
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 
 from program_intent import bulk
 from program_intent.bulk import generic
-from program_intent.data import Certainty
+from program_intent.data import FIELDS, Certainty
 from program_intent.models import ProgramIntent
-from program_intent.validation import FIELDS, NewIntent
+from program_intent.validation import NewIntent
 from tests import strategies
 from tests.builders import make_row, make_user, spelled, store_history
 from tests.strategies import generated

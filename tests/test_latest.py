@@ -66,7 +66,7 @@ def test_every_engine_gives_the_answer_of_the_ten_line_rule(
         }
         transaction.set_rollback(True)
 
-    state = {"as_of": as_of, "known_at": known_at or oracle.END, "program_uuids": program_uuids}
+    state: dict[str, Any] = {"as_of": as_of, "known_at": known_at or oracle.END, "program_uuids": program_uuids}
     assert len(stored) == len(history)
     assert answers == by_orm == {user.pk: oracle.latest_certain(stored, user.pk, **state) for user in users}
 
@@ -122,7 +122,7 @@ def test_the_answer_is_ordered_by_program(learner: Any) -> None:
 def test_only_the_programs_asked_for_are_answered(learner: Any) -> None:
     intents = {program: record_intent(learner, program, reason="A", certainty=YES)[0] for program in PROGRAMS}
     first, second, _ = PROGRAMS
-    as_text = [str(first).upper(), second.hex, second]
+    as_text: list[UUID | str] = [str(first).upper(), second.hex, second]
     assert get_latest_certain_intents(learner, program_uuids=as_text) == {
         first: intents[first],
         second: intents[second],

@@ -6,6 +6,7 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import IntEnum
+from functools import partial
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,13 +15,12 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection, models
 from django.utils.functional import SimpleLazyObject
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from program_intent.data import Certainty
+from program_intent.data import FIELDS, Certainty
 from program_intent.exceptions import InvalidIntent
 from program_intent.validation import (
-    FIELDS,
     Judge,
     NewIntent,
     Refused,
@@ -531,11 +531,46 @@ def test_a_row_has_the_same_verdict_whoever_asks(judge: Judge, row: object) -> N
         assert set(from_row) == {"non_field_errors"}
         return
     assert verdict(lambda: judge(tuple(row.get(name) for name in FIELDS))) == from_row
-    one_by_one: dict[str, list[str]] = {}
-    for name in FIELDS:
-        alone = verdict(lambda name=name: judge.row(make_row(**{name: row.get(name)})))
-        one_by_one |= alone if isinstance(alone, dict) else {}
-    assert one_by_one == (from_row if isinstance(from_row, dict) else {})
+    alone = [verdict(partial(judge.row, make_row(**{name: row.get(name)}))) for name in FIELDS]
+    errors = {name: messages for each in alone if isinstance(each, dict) for name, messages in each.items()}
+    assert errors == (from_row if isinstance(from_row, dict) else {})
+
+
+plain_rows = st.lists(
+    st.tuples(
+        st.from_regex(r"\A[1-9][0-9]{0,10}\Z", alphabet="0123456789")
+        | st.sampled_from(["007", " 7", "7\n8", "ada", ""]),
+        st.uuids().map(str) | st.sampled_from([PROGRAM.hex.upper(), "4a458848-f946-c657-25a7-e5df7b05272c", "x"]),
+        st.sampled_from(["A1", "a_b", " A ", "1A", "\u0131"]),
+        st.sampled_from([*(each.value for each in Certainty), "MAYBE ", "maybe"]),
+        st.datetimes().map(lambda moment: f"{moment.isoformat()}Z")
+        | st.sampled_from(
+            ["2022-02-30T00:00:00Z", "2022-04-12T00:00:00", "2022-04-12 00:00:00+02:00", "2022-04-12T00:00:00.1Z"]
+        ),
+    ),
+    min_size=1,
+    max_size=3,
+)
+
+
+@settings(generated, max_examples=300)
+@given(rows=plain_rows)
+@pytest.mark.parametrize("field", ["pk", "username"])
+def test_judging_by_columns_gives_the_verdicts_of_judging_row_by_row(
+    field: str, judge: Judge, rows: list[tuple[str, ...]]
+) -> None:
+    judge = Judge(connection, learner_field=field)
+    columns = judge.columns(rows)
+    if columns is not None:
+        assert list(map(NewIntent, *columns)) == [judge(row) for row in rows]
+        assert {moment.tzinfo for moment in columns[4]} == {UTC}
+
+
+def test_rows_that_are_plainly_good_are_judged_by_columns(judge: Judge) -> None:
+    row = ("7", str(PROGRAM), "bundle_purchase", "MAYBE", "2022-04-12T08:30:00.123456Z")
+    columns = judge.columns([row, row])
+    assert columns is not None
+    assert list(map(NewIntent, *columns)) == [NewIntent(7, PROGRAM, "BUNDLE_PURCHASE", Certainty.MAYBE, MOMENT)] * 2
 
 
 def verdict(judged: Callable[[], NewIntent]) -> NewIntent | dict[str, list[str]]:

@@ -101,7 +101,8 @@ def host_with_rest(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Hos
 
 def test_the_wheel_carries_every_module_the_type_marker_and_the_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
-    modules = {str(path.relative_to(ROOT)) for path in Path(ROOT, "program_intent").rglob("*.py")}
+    package = Path(ROOT, "program_intent")
+    modules = {str(path.relative_to(ROOT)) for suffix in ("py", "html") for path in package.rglob(f"*.{suffix}")}
     assert modules <= names
     assert "program_intent/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE.txt") for name in names)

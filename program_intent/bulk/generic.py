@@ -38,8 +38,7 @@ def unknown(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent]) -> set[i
     return {
         position
         for position, row in enumerate(rows)
-        if row.learner not in users.filter(pk=row.learner).values_list("pk", flat=True)
-        and not _same(connection, row)
+        if row.learner not in users.filter(pk=row.learner).values_list("pk", flat=True) and not _same(connection, row)
     }
 
 
@@ -57,8 +56,15 @@ def _same(connection: BaseDatabaseWrapper, row: NewIntent) -> ProgramIntent | No
 
 
 def _insert_one(connection: BaseDatabaseWrapper, row: NewIntent, created: datetime) -> int | None:
-    learner, *values = row
-    intent = ProgramIntent(None, learner, *values, created)
+    learner, program_uuid, reason, certainty, effective_timestamp = row
+    intent = ProgramIntent(
+        learner_id=learner,
+        program_uuid=program_uuid,
+        reason=reason,
+        certainty=certainty,
+        effective_timestamp=effective_timestamp,
+        created=created,
+    )
     try:
         with transaction.atomic(using=connection.alias):
             intent.save(using=connection.alias)

@@ -13,7 +13,16 @@ from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from program_intent.bulk.sql import Prepared, Spelled, execute_insert, learner_type, speller, stored, unknown
+from program_intent.bulk.sql import (
+    NOT_STORED,
+    Prepared,
+    Spelled,
+    execute_insert,
+    learner_type,
+    speller,
+    stored,
+    unknown,
+)
 
 __all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
@@ -47,7 +56,7 @@ def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetim
         return _insert_one(connection, prepared, created)
     with connection.cursor() as cursor:
         listed, _ = _insert(connection, cursor, prepared, created, _LISTED, "")
-    # A stored row that is neither may still be an orphan, which the insert passed over: its time of writing is another.
+    # A row may be stored, not listed and not ours: an orphan, passed over because its learner is no user.
     ours = {key for _, key, written in stored(connection, prepared) if written == created}
     return ours - set(map(int, listed.split(",")[:-1]))
 
@@ -63,8 +72,13 @@ def _insert_one(connection: BaseDatabaseWrapper, prepared: Prepared, created: da
 
 
 def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
+    """Look up what is there, then insert plainly; only where another writer got in between, meet the duplicates."""
     with connection.cursor() as cursor:
-        duplicates, affected = _insert(connection, cursor, prepared, created, _COUNTED, 0)
+        try:
+            execute_insert(connection, cursor, prepared, created, where=NOT_STORED)
+            return int(cursor.rowcount)
+        except IntegrityError:  # it undid that statement alone
+            duplicates, affected = _insert(connection, cursor, prepared, created, _COUNTED, 0)
     return affected - int(duplicates)
 
 

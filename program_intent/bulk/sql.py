@@ -116,14 +116,14 @@ def _fetch(connection: BaseDatabaseWrapper, sql: str, prepared: Prepared) -> lis
 def to_utc(connection: BaseDatabaseWrapper, value: datetime) -> datetime:
     """A time as raw SQL gives it, aware and in UTC."""
     if timezone.is_naive(value):
-        value = timezone.make_aware(value, connection.timezone)
+        value = value.replace(tzinfo=connection.timezone)
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 def _names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     vendor, quote = connection.vendor, connection.ops.quote_name
     user = get_user_model()._meta
-    key = quote(user.pk.column)
+    key = quote(str(user.pk.column))
     columns = ("program_uuid", "certainty", "effective_timestamp", "reason")
     return {
         "table": quote(ProgramIntent._meta.db_table),

@@ -23,7 +23,7 @@ from tests import builders
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled
 
 HOST = settings.AUTH_USER_MODEL.split(".")[0]
-NOBODY = {"uuid_user": uuid4(), "text_user": "nobody", "inherited_user": 2**31 - 1}[HOST]
+NOBODY: Any = {"uuid_user": uuid4(), "text_user": "nobody", "inherited_user": 2**31 - 1}[HOST]
 
 pytestmark = pytest.mark.django_db
 

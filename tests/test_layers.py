@@ -1,0 +1,73 @@
+"""Imports only point downwards, optional packages stay optional, and the models match the migrations."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+WITHOUT_REST = """
+import django
+from django.conf import settings
+from django.core.management import call_command
+
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+    INSTALLED_APPS=[
+        "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.messages",
+        "program_intent",
+    ],
+    MIDDLEWARE=[
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ],
+    SILENCED_SYSTEM_CHECKS=["admin.E403", "admin.E404"],
+    SECRET_KEY="for tests only",
+    USE_TZ=True,
+)
+django.setup()
+call_command("check")
+"""
+
+
+def loaded_by(code: str, *names: str) -> set[str]:
+    """Which of the top-level packages a fresh Python has loaded after running the code."""
+    report = (
+        f"\nimport sys\nprint('loaded', *{names!r} and {{m.partition('.')[0] for m in sys.modules}} & {{*{names!r}}})"
+    )
+    command = [sys.executable, "-c", code + report]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.splitlines()[-1].split()[1:])
+
+
+def test_importing_the_package_loads_nothing_of_django() -> None:
+    assert loaded_by("import program_intent", "django", "model_utils", "tqdm", "program_intent") == {"program_intent"}
+
+
+def test_a_host_without_rest_loads_neither_rest_framework_nor_anything_of_open_edx() -> None:
+    files = sorted(path.relative_to(ROOT) for path in Path(ROOT, "program_intent").rglob("*.py"))
+    modules = [".".join(path.with_suffix("").parts) for path in files if not {"rest_api", "migrations"} & {*path.parts}]
+    optional = ("rest_framework", "drf_spectacular", "openedx", "openedx_events", "edx_rest_framework_extensions")
+    assert loaded_by(WITHOUT_REST + "".join(map("import {}\n".format, modules)), "django", *optional) == {"django"}
+
+
+def test_the_frozen_values_load_the_standard_library_alone() -> None:
+    assert loaded_by("import program_intent.data", "django", "model_utils", "tqdm") == set()
+
+
+def test_the_models_match_the_migrations() -> None:
+    command = ["-m", "django", "makemigrations", "--check", "--dry-run", "--settings=test_settings", "program_intent"]
+    result = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "No changes detected" in result.stdout
+
+
+def test_imports_only_point_downwards() -> None:
+    pytest.importorskip("importlinter", reason="import-linter is not installed: make check runs it")
+    command: list[str | Path] = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
