@@ -76,7 +76,7 @@ class InputFilter(admin.ListFilter):
         """The form's fields: its inputs, and hidden ones that keep the search and the other filters."""
         for name, values in changelist.filter_params.items():
             if name not in self.expected_parameters():
-                yield from ({"name": name, "label": None, "value": value} for value in values)
+                yield from ({"name": name, "value": value} for value in values)
         for each in self.inputs:
             yield {**each._asdict(), "value": self.typed.get(each.name, "")}
 
@@ -94,7 +94,7 @@ class InputFilter(admin.ListFilter):
 
 class ReasonFilter(InputFilter):
     title = _("reason")
-    inputs = (Input("reason", "", "text", "reason", parse_reason),)
+    inputs = (Input("reason", _("Exactly"), "text", "reason", parse_reason),)
 
 
 def _moment(text: str, clock: time) -> datetime:
@@ -243,13 +243,13 @@ class ProgramIntentAdmin(IntentModelAdmin):
         """The rows up to the last one that may be looked at, in the order of the index that holds what is sought."""
         column, order, lookup = ("learner_id", "learner_id", "lte") if sought else ("pk", "-pk", "gte")
         keys = self.get_queryset(request).filter(**sought).order_by(order).values_list(column, flat=True)
-        last = keys[MAX_EXAMINED - 1 :].first()
+        last = keys[MAX_EXAMINED:].first()
         if last is None:
             return queryset
         if sought:
             messages.warning(
                 request,
-                f"This program has {MAX_EXAMINED:,} intents or more: the list ends with learner {last}. "
+                f"This program has more than {MAX_EXAMINED:,} intents: the list ends with learner {last}. "
                 "Search a learner and the program to see others.",
             )
         return queryset.filter(**{f"{column}__{lookup}": last})

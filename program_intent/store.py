@@ -90,6 +90,8 @@ def speller(using: str) -> Callable[..., Iterator[Spelled]]:
 
 def write_batch(rows: Sequence[Spelled], using: str) -> tuple[int, set[Spelled]]:
     """Store distinct rows in one transaction: how many were new, and those whose learner is no user."""
+    if not rows:
+        return 0, set()
     connection = connections[using]
     engine = bulk.for_connection(connection)
     prepared = engine.prepare(rows, connection)
@@ -99,11 +101,13 @@ def write_batch(rows: Sequence[Spelled], using: str) -> tuple[int, set[Spelled]]
         unknown = engine.unknown(connection, prepared) if count < len(rows) else ()
         return count, {rows[position] for position in unknown}
 
-    return retrying(using, write) if rows else (0, set())
+    return retrying(using, write)
 
 
 def stored_rows(rows: Sequence[Spelled], using: str) -> set[Spelled]:
     """Those of the rows that are stored."""
+    if not rows:
+        return set()
     connection = connections[using]
     engine = bulk.for_connection(connection)
     return {rows[position] for position, *_ in engine.stored(connection, engine.prepare(rows, connection))}
@@ -111,6 +115,8 @@ def stored_rows(rows: Sequence[Spelled], using: str) -> set[Spelled]:
 
 def unknown_rows(rows: Sequence[Spelled], using: str) -> set[Spelled]:
     """Those of the rows that are not stored and whose learner is no user."""
+    if not rows:
+        return set()
     connection = connections[using]
     engine = bulk.for_connection(connection)
     return {rows[position] for position in engine.unknown(connection, engine.prepare(rows, connection))}

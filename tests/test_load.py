@@ -2,9 +2,10 @@
 
 import csv
 import gzip
+import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -164,7 +165,38 @@ def test_what_was_stored_before_max_rejects_stays_and_nothing_after_it_is_stored
 def test_a_load_that_is_stopped_leaves_no_thread_behind(tmp_path: Path) -> None:
     before = threading.active_count()
     load(write_report(tmp_path / "report.csv", *[BAD] * 30), "--max-rejects", 0)
-    assert threading.active_count() == before
+    deadline = time.monotonic() + 10
+    while threading.active_count() > before:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def interrupting(times: int) -> Callable[[Sequence[store.Spelled], str], tuple[int, set[store.Spelled]]]:
+    """Ctrl-C at the worst moment: when a batch is stored and not yet counted."""
+    write_batch = store.write_batch
+
+    def write_and_interrupt(rows: Sequence[store.Spelled], using: str) -> tuple[int, set[store.Spelled]]:
+        written = write_batch(rows, using)
+        for _ in range(times):
+            signal.raise_signal(signal.SIGINT)
+        return written
+
+    return write_and_interrupt
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize(("times", "counted"), [(1, 3), (2, 0)], ids=["once", "twice"])
+def test_ctrl_c_waits_for_the_batch_to_be_counted_unless_pressed_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, counted: int
+) -> None:
+    make_learners(9)
+    path = write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 10)])
+    monkeypatch.setattr(store, "write_batch", interrupting(times))
+    loaded = load(path)
+    assert (loaded.status, loaded.counts) == (1, (counted, counted, 0, 0))
+    assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
+    assert len(stored()) == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -14,7 +14,7 @@
 ``unknown(connection, prepared)``
     The positions of the rows that are not stored and whose learner is no user.
 
-Rows are distinct. Nothing here judges, retries or reads settings.
+Rows are distinct, and at least one. Nothing here judges, retries or reads settings.
 """
 
 from types import ModuleType

@@ -13,16 +13,7 @@ from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
-from program_intent.bulk.sql import (
-    NOT_STORED,
-    Prepared,
-    Spelled,
-    execute_insert,
-    learner_type,
-    speller,
-    stored,
-    unknown,
-)
+from program_intent.bulk.sql import Prepared, Spelled, execute_insert, learner_type, speller, stored, unknown
 
 __all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
@@ -72,13 +63,9 @@ def _insert_one(connection: BaseDatabaseWrapper, prepared: Prepared, created: da
 
 
 def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
-    """Look up what is there, then insert plainly; only where another writer got in between, meet the duplicates."""
+    """Not a plain insert of what is not there: one that fails keeps its locks, and writers wait for each other."""
     with connection.cursor() as cursor:
-        try:
-            execute_insert(connection, cursor, prepared, created, where=NOT_STORED)
-            return int(cursor.rowcount)
-        except IntegrityError:  # it undid that statement alone
-            duplicates, affected = _insert(connection, cursor, prepared, created, _COUNTED, 0)
+        duplicates, affected = _insert(connection, cursor, prepared, created, _COUNTED, 0)
     return affected - int(duplicates)
 
 

@@ -25,8 +25,8 @@ _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 
 
 def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
-    learners, *columns = zip(*rows, strict=True) if rows else [()] * 5
-    params = (_learners(learners), *('{"' + '","'.join(column) + '"}' if column else "{}" for column in columns))
+    learners, *columns = zip(*rows, strict=True)
+    params = (_learners(learners), *('{"' + '","'.join(column) + '"}' for column in columns))
     # Without its length, to which a cast would cut a longer key: it would then name another user.
     unlimited = learner_type(connection).partition("(")[0]
     return Prepared(_ROWS.format(learner_type=unlimited), params, len(rows))
