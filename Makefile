@@ -5,7 +5,7 @@ PORT ?= 8000
 BIN := .venv/bin
 # pyenv's shims run only the version that is switched on; tox is to find them all.
 PYENV := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[123]*/bin/python)
-TOX = $(BIN)/tox run $(if $(PYENV),--discover $(PYENV))
+DISCOVER := $(if $(PYENV),--discover $(PYENV))
 
 .DELETE_ON_ERROR:
 .PHONY: help demo serve test check docs wheel tox bench bench-docs clean
@@ -37,7 +37,7 @@ check: .venv/check ## Lint, types, layers, docs, migrations on the oldest and th
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(MAKE) docs
-	$(TOX) -m migrations
+	$(BIN)/tox run $(DISCOVER) -m migrations
 
 docs: .venv/check ## Build the documentation into docs/_build/html, warnings are errors
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet docs docs/_build/html
@@ -47,7 +47,7 @@ wheel: .venv/bin/python ## Build the wheel into dist/
 	$(BIN)/pip wheel --no-deps --wheel-dir dist .
 
 tox: .venv/check ## Run the whole matrix that this machine's interpreters allow, or a part: LABEL=corners
-	$(TOX) $(if $(LABEL),-m $(LABEL))
+	$(BIN)/tox run-parallel --parallel-no-spinner $(DISCOVER) $(if $(LABEL),-m $(LABEL))
 
 # SQLite has one writer at a time by design: there is nothing to measure about its locks.
 bench: $(addprefix bench-,load growth read write $(if $(filter postgresql mariadb,$(ENGINE)),locks)) ## Measure everything, on ENGINE=sqlite, postgresql or mariadb

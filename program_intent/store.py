@@ -3,7 +3,9 @@
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
@@ -40,7 +42,8 @@ def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome
     judged = dict.fromkeys(verdict for verdict in verdicts if isinstance(verdict, NewIntent))
     keys = resolve_learners({row.learner for row in judged}, field=learner_field, using=using)
     known = {row: row._replace(learner=keys[row.learner]) for row in judged if row.learner in keys}
-    written = retrying(using, lambda: _write(list(known.values()), now, using)) if known else {}
+    write = partial(_write, list(known.values()), now, using)
+    written = retrying(using, write, is_one_statement=len(known) == 1) if known else {}
     stored = {row: written[keyed] for row, keyed in known.items() if keyed in written}
     outcomes = []
     met: set[NewIntent] = set()
@@ -76,9 +79,9 @@ def _write(rows: Sequence[NewIntent], created: datetime, using: str) -> dict[New
         only_one = len(chunk) == 1 and new
         stored = [(0, *new, created)] if only_one else engine.stored(connection, prepared)
         for position, key, written_at in stored:
-            row = chunk[position]
-            learner, program_uuid, reason, certainty, effective = row
-            written[row] = Intent(key, learner, program_uuid, reason, certainty, effective, written_at), key in new
+            learner, program, reason, certainty, effective = row = chunk[position]
+            intent = Intent(key, learner, program, reason, certainty, effective, written_at)
+            written[row] = intent, key in new
     return written
 
 
@@ -97,9 +100,9 @@ def write_batch(rows: Sequence[Spelled], using: str) -> tuple[int, set[Spelled]]
     prepared = engine.prepare(rows, connection)
 
     def write() -> tuple[int, set[Spelled]]:
-        count = engine.count_inserted(connection, prepared, timezone.now())
-        unknown = engine.unknown(connection, prepared) if count < len(rows) else ()
-        return count, {rows[position] for position in unknown}
+        new = engine.count_inserted(connection, prepared, timezone.now())
+        unknown = engine.unknown(connection, prepared) if new < len(rows) else ()
+        return new, {rows[position] for position in unknown}
 
     return retrying(using, write)
 
@@ -140,20 +143,25 @@ def resolve_learners(values: Collection[Any], *, field: str, using: str) -> dict
     return {value: found[value] for value in values if value in found}
 
 
-def retrying(using: str, work: Callable[[], T]) -> T:
+def retrying(using: str, work: Callable[[], T], *, is_one_statement: bool = False) -> T:
     """Do the work in a transaction, again after a deadlock or serialization failure.
 
+    Work that writes in one statement gets no transaction around it, which would cost it two round trips.
     Inside the caller's transaction it is done once, and such a failure is raised: only the caller can start again.
     """
     if not connections[using].get_autocommit():
         return work()
-    for attempt in range(_ATTEMPTS - 1):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
-            with transaction.atomic(using=using):
+            with nullcontext() if is_one_statement else transaction.atomic(using=using):
                 return work()
         except DatabaseError as error:
-            if not _TRANSIENT & {getattr(error.__cause__, "sqlstate", None), *error.args[:1]}:
+            if attempt == _ATTEMPTS or not _is_transient(error):
                 raise
-            time.sleep(random.uniform(0, 0.02 * 2**attempt))
-    with transaction.atomic(using=using):
-        return work()
+            time.sleep(random.uniform(0, 0.01 * 2**attempt))
+
+
+def _is_transient(error: DatabaseError) -> bool:
+    return bool(_TRANSIENT & {getattr(error.__cause__, "sqlstate", None), *error.args[:1]})

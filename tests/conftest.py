@@ -1,5 +1,6 @@
 """Prepares the databases and prints what they are; ENGINE, read in test_settings.py, chooses them."""
 
+import signal
 import sqlite3
 
 import django
@@ -8,6 +9,10 @@ import rest_framework
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 from pytest_django.plugin import blocking_manager_key
+
+# A shell starts what it puts in the background with interrupts ignored, and children inherit that: the
+# loader's processes are to be interruptible however the suite was started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ICU_TEMPLATE = "program_intent_icu"
 ICU_LOCALE = "en-US"

@@ -12,10 +12,9 @@ END = datetime.max.replace(tzinfo=UTC)
 def latest_certain(
     history: Iterable[Intent],
     learner: object,
-    *,
     as_of: datetime,
-    known_at: datetime = END,
-    program_uuids: Collection[UUID] | None = None,
+    known_at: datetime | None,
+    program_uuids: Collection[UUID] | None,
 ) -> dict[UUID, Intent]:
     def place(intent: Intent) -> tuple[object, ...]:
         maybe, age = intent.certainty == "MAYBE", END - intent.effective_timestamp
@@ -23,7 +22,7 @@ def latest_certain(
 
     chosen: dict[UUID, Intent] = {}
     for intent in sorted(history, key=place, reverse=True):
-        visible = intent.effective_timestamp <= as_of and intent.created <= known_at
+        visible = intent.effective_timestamp <= as_of and intent.created <= (known_at or END)
         wanted = program_uuids is None or intent.program_uuid in program_uuids
         if intent.learner_id == learner and visible and wanted:
             chosen[intent.program_uuid] = intent

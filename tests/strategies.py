@@ -1,7 +1,7 @@
 """Generated input. Few distinct values on purpose: what the rule and the unique key decide are ties."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from hypothesis import HealthCheck, settings
@@ -22,7 +22,6 @@ reasons = st.one_of(
     st.from_regex(r"\A[A-Z][A-Z0-9_]{0,3}\Z"),
 )
 certainties = st.sampled_from(list(Certainty))
-programs = st.sampled_from(PROGRAMS)
 moments = st.builds(
     lambda days, microseconds: NOW + timedelta(days=days, microseconds=microseconds),
     st.sampled_from([-20_000, -1, 0, 1]),
@@ -30,20 +29,37 @@ moments = st.builds(
 )
 
 
+class Question(NamedTuple):
+    """What is asked of a history: the fields of intents as they arrive, ``learner`` a number below ``LEARNERS``."""
+
+    history: list[dict[str, Any]]
+    as_of: datetime
+    known_at: datetime | None
+    program_uuids: set[UUID] | None
+
+
 @st.composite
-def histories(draw: st.DrawFn) -> list[dict[str, Any]]:
-    """The fields of intents in the order in which they are written; ``learner`` is a number below ``LEARNERS``."""
+def questions(draw: st.DrawFn) -> Question:
+    """Each history has at most three programs, effective times and times of writing, so that most intents tie."""
+    programs = st.sampled_from(draw(st.lists(st.sampled_from(PROGRAMS), min_size=1, max_size=3)))
+    effective, written = (st.sampled_from(draw(st.lists(moments, min_size=1, max_size=3))) for _ in range(2))
     intent = st.fixed_dictionaries(
         {
             "learner": st.integers(0, LEARNERS - 1),
             "program_uuid": programs,
             "reason": reasons,
             "certainty": certainties,
-            "effective_timestamp": moments,
-            "created": moments,
+            "effective_timestamp": effective,
+            "created": written,
         }
     )
-    return draw(st.lists(intent, max_size=14, unique_by=lambda fields: tuple(fields[name] for name in FIELDS)))
+    history = st.lists(intent, max_size=14, unique_by=lambda fields: tuple(fields[name] for name in FIELDS))
+    return Question(
+        draw(history),
+        as_of=draw(effective | moments),
+        known_at=draw(st.none() | written | moments),
+        program_uuids=draw(st.none() | st.sets(st.sampled_from(PROGRAMS))),
+    )
 
 
 def rows(learners: int) -> st.SearchStrategy[list[dict[str, Any]]]:

@@ -18,10 +18,13 @@ ROOT = Path(__file__).parent.parent
 BUILT_FROM = ["CHANGELOG.rst", "LICENSE.txt", "MANIFEST.in", "README.rst", "pyproject.toml", "setup.py"]
 PROGRAM_UUID = "51032e48-04ca-5d43-901a-80cd294a21e1"
 
-pytestmark = pytest.mark.skipif(
-    test_settings.ENGINE != "sqlite",
-    reason="the wheel is the same for every engine: tested once, with ENGINE=sqlite",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        test_settings.ENGINE != "sqlite",
+        reason="the wheel is the same for every engine: tested once, with ENGINE=sqlite",
+    ),
+]
 
 
 def run(command: Sequence[str | Path], cwd: Path) -> "subprocess.CompletedProcess[str]":
