@@ -54,7 +54,7 @@ def bulk_create(path: Path, limit: int) -> float:
 
 def _bulk_create(intents: list[ProgramIntent]) -> None:
     with transaction.atomic():
-        models.QuerySet(ProgramIntent).bulk_create(intents, batch_size=500)
+        models.QuerySet[ProgramIntent](ProgramIntent).bulk_create(intents, batch_size=500)
 
 
 def _parsed(path: Path) -> Iterator[dict[str, Any]]:

@@ -53,8 +53,8 @@ def _table(run: dict[str, Any]) -> list[str]:
     ]
     for row in run["results"]:
         figure = f"{row['figure']:,.0f}" if row["figure"] >= 1000 else f"{row['figure']:.3g}"
-        unit = {"x": " ×", "": ""}.get(row["unit"], f" {row['unit']}")
-        cells = (row["what"].strip(), f"{figure}{unit}", row["target"].replace(" x", " ×"), row["verdict"])
+        unit = f" {row['unit']}".rstrip()
+        cells = (row["what"].strip(), f"{figure}{unit}", row["target"], row["verdict"])
         lines += [f"   {'*' if not index else ' '} - {cell}" for index, cell in enumerate(cells)]
     return [*lines, ""]
 

@@ -6,6 +6,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -73,9 +74,9 @@ def first_load(rows: int, repeats: int) -> list[Result]:
             database.empty()
             return native.load()
 
-        def slow(baseline: "type[object] | object") -> float:
+        def slow(baseline: Callable[[Path, int], float]) -> float:
             database.empty()
-            return baseline(report, min(rows, SAMPLE)) / min(rows, SAMPLE)  # type: ignore[operator]
+            return baseline(report, min(rows, SAMPLE)) / min(rows, SAMPLE)
 
         times = alternate(
             repeats,

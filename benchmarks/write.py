@@ -76,7 +76,7 @@ def writes(calls: int) -> list[Result]:
         api.record_intent(1, PROGRAM, reason="R", certainty="MAYBE", effective_timestamp=next(moments))
 
     def get_or_create() -> None:
-        Plain.objects.get_or_create(
+        Plain._default_manager.get_or_create(
             learner_id=1, program_uuid=PROGRAM, reason="R", certainty="MAYBE", effective_timestamp=next(moments)
         )
 
