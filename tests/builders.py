@@ -1,12 +1,14 @@
 """Users, rows and stored intents with sound values; each takes what a test wants different."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import QuerySet
 
 from program_intent.data import Certainty
@@ -40,6 +42,14 @@ def make_intent(**changes: Any) -> ProgramIntent:
     """A stored intent; of a new user unless the test names one."""
     learner = changes.pop("learner", None) or make_user()
     return ProgramIntent.objects.create(**make_row(learner=learner, **changes))
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """One generated example leaves nothing to the next."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 def spelled(spell: Callable[..., Iterable[Any]], intents: Iterable[NewIntent]) -> list[Any]:

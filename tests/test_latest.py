@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 from hypothesis import given, settings
 from pytest_django import DjangoAssertNumQueries
 
@@ -16,7 +16,7 @@ from program_intent.data import Certainty, Intent
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
 from tests import oracle
-from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, store_history
+from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, rolled_back, store_history
 from tests.strategies import LEARNERS, PROGRAMS, Question, generated, questions
 
 YES, NO, MAYBE = Certainty.CERTAIN_YES, Certainty.CERTAIN_NO, Certainty.MAYBE
@@ -44,16 +44,17 @@ def as_value(intent: ProgramIntent) -> Intent:
 @given(question=questions())
 def test_every_engine_gives_the_answer_of_the_ten_line_rule(learners: list[Any], question: Question) -> None:
     """As does the ORM, which serves the databases that have no statement of their own."""
-    history, *state = question
-    with transaction.atomic():
-        store_history(ProgramIntent(**{**fields, "learner": learners[fields["learner"]]}) for fields in history)
+    state = (question.as_of, question.known_at, question.program_uuids)
+    with rolled_back():
+        store_history(
+            ProgramIntent(**{**fields, "learner": learners[fields["learner"]]}) for fields in question.history
+        )
         stored = list(map(as_value, ProgramIntent.objects.all()))
         answers = [ask(user, *state) for user in learners]
         by_orm = [latest.by_orm(connection, user.pk, *state) for user in learners]
-        transaction.set_rollback(True)
 
     expected = [oracle.latest_certain(stored, user.pk, *state) for user in learners]
-    assert len(stored) == len(history)
+    assert len(stored) == len(question.history)
     assert answers == expected
     assert [{intent.program_uuid: intent for intent in intents} for intents in by_orm] == expected
 

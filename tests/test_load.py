@@ -15,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tqdm import TMonitor
 
 from program_intent import load as load_module
 from program_intent import store
@@ -161,14 +162,25 @@ def test_what_was_stored_before_max_rejects_stays_and_nothing_after_it_is_stored
     assert [row.learner_id for row in stored()] == list(range(1, 9))
 
 
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_a_stored_row_whose_user_is_gone_is_a_duplicate_and_a_new_one_rejected(tmp_path: Path, dry_run: bool) -> None:
+    make_learners(1)
+    path = write_report(tmp_path / "report.csv", make_row(learner=1))
+    load(path)
+    get_user_model().objects.filter(pk=1)._raw_delete("default")
+    write_report(path, make_row(learner=1), make_row(learner=1, certainty="MAYBE"))
+    loaded = load(path, dry_run=dry_run)
+    assert (loaded.status, loaded.counts) == (3, (2, 0, 1, 1))
+
+
 @pytest.mark.usefixtures("small_batches")
 def test_a_load_that_is_stopped_leaves_no_thread_behind(tmp_path: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     load(write_report(tmp_path / "report.csv", *[BAD] * 30), "--max-rejects", 0)
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    for thread in set(threading.enumerate()) - before:
+        if not isinstance(thread, TMonitor):  # tqdm starts one and keeps it
+            thread.join(timeout=10)
+            assert not thread.is_alive()
 
 
 def interrupting(times: int) -> Callable[[Sequence[store.Spelled], str], tuple[int, set[store.Spelled]]]:

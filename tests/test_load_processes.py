@@ -1,5 +1,6 @@
 """The loader as real processes on the tests' database: how they end, what they print, killed ones, several at once."""
 
+import gzip
 import json
 import os
 import pty
@@ -102,6 +103,22 @@ def test_the_exit_status_is_1_when_it_was_stopped_and_the_report_is_written(tmp_
     assert (loaded.status, loaded.counts, loaded.stderr) == (1, (2, 1, 0, 1), "")
     assert loaded.message == "Stopped: more than 0 rows were rejected."
     assert json.loads(counts.read_text())["read"] == 2
+
+
+def test_a_truncated_gzip_file_keeps_what_was_good_before_the_break(tmp_path: Path) -> None:
+    rows = many(10_000)
+    content = gzip.compress("\n".join([HEADER, *as_csv(rows)]).encode())
+    path = tmp_path / "report.csv.gz"
+    path.write_bytes(content[: len(content) // 2])
+    loaded = run(path)
+    created = loaded.counts.created
+    assert 1000 < created < 9000
+    assert (loaded.status, loaded.counts, loaded.stderr) == (1, (created, created, 0, 0), "")
+    assert loaded.message == (
+        f"{path}: breaks off after line {created + 1}: "
+        "Compressed file ended before the end-of-stream marker was reached."
+    )
+    assert stored() == sorted(rows[:created])
 
 
 @pytest.mark.parametrize(

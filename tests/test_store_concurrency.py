@@ -177,6 +177,26 @@ def test_batches_of_loaders_at_once_count_what_each_has_added(rows: list[dict[st
     assert sum(at_once([load(seed) for seed in range(WRITERS)])) == len(rows) == len(table())
 
 
+@needs_row_locks
+def test_overlapping_batches_of_many_writers_hardly_ever_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    learners = [make_user().pk for _ in range(20)]
+    rows = [
+        make_row(learner=learner, effective_timestamp=MOMENT + timedelta(seconds=number))
+        for learner in learners
+        for number in range(20)
+    ]
+    retries: list[float] = []
+    monkeypatch.setattr(time, "sleep", retries.append)
+
+    def writer(seed: int) -> Callable[[], list[Outcome]]:
+        chosen = random.Random(seed)
+        return lambda: [outcome for _ in range(20) for outcome in record_intents(chosen.sample(rows, 60))]
+
+    outcomes = [each for those in at_once([writer(seed) for seed in range(WRITERS)]) for each in those]
+    assert Counter(each.intent for each in outcomes if each.status == "created") == Counter(table())
+    assert len(retries) <= 3, "of 160 calls"
+
+
 def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT
     while not condition():

@@ -1,6 +1,5 @@
 """The one judge: what each field accepts, and the whole message where it refuses."""
 
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -397,7 +396,7 @@ def test_a_user_is_named_by_the_field_that_names_learners() -> None:
         ("a" * 100, f"'{'a' * 76}..."),
         pytest.param(HUGE_INTEGER, "a int", id="huge"),
         (Sneaky(), "a Sneaky"),
-        pytest.param(nested(sys.getrecursionlimit()), "a list", id="nested"),
+        pytest.param(nested(100_000), "a list", id="nested"),
     ],
 )
 def test_a_quoted_value_is_short_and_printable(value: object, text: str) -> None:

@@ -69,8 +69,9 @@ class Host:
 
 def make_host(requirement: str, directory: Path) -> Host:
     python = directory / "venv" / "bin" / "python"
-    succeed([sys.executable, "-m", "venv", directory / "venv"], directory)
-    succeed([python, "-m", "pip", "install", "--quiet", requirement], directory)
+    succeed([sys.executable, "-m", "venv", "--without-pip", directory / "venv"], directory)
+    install = ["install", "--quiet", "--no-compile", requirement]
+    succeed([sys.executable, "-m", "pip", "--python", python, *install], directory)
     succeed([python, "-m", "django", "startproject", "host"], directory)
     settings = directory / "host" / "host" / "settings.py"
     settings.write_text(settings.read_text() + "\nINSTALLED_APPS.append('program_intent')\n")

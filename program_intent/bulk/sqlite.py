@@ -11,8 +11,9 @@ from program_intent.bulk.sql import Prepared, Spelled, execute_insert, speller, 
 __all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
 _ROWS = """(
-SELECT key + 1 AS position, value ->> 0 AS learner_id, value ->> 1 AS program_uuid, value ->> 2 AS reason,
-value ->> 3 AS certainty, value ->> 4 AS effective_timestamp FROM json_each(%s)
+SELECT key + 1 AS position, json_extract(value, '$[0]') AS learner_id, json_extract(value, '$[1]') AS program_uuid,
+json_extract(value, '$[2]') AS reason, json_extract(value, '$[3]') AS certainty,
+json_extract(value, '$[4]') AS effective_timestamp FROM json_each(%s)
 ) s"""
 # Not INSERT OR IGNORE, which would also pass over a violated CHECK.
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
+from io import StringIO
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from uuid import uuid4
@@ -10,7 +12,9 @@ from uuid import uuid4
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
+from django.test import override_settings
 
 from program_intent import bulk, store
 from program_intent.api import get_latest_certain_intents, record_intent, record_intents
@@ -107,6 +111,16 @@ def test_a_batch_of_the_loader_is_counted(learner: Any) -> None:
 def rows_of(keys: Iterable[Any]) -> list[Any]:
     intents = [NewIntent(key, PROGRAM, "A", Certainty.MAYBE, MOMENT) for key in keys]
     return spelled(store.speller("default"), intents)
+
+
+@pytest.mark.parametrize("names", ["pk", "username"])
+def test_a_report_names_learners_as_the_settings_say(learner: Any, names: str, tmp_path: Path) -> None:
+    report = tmp_path / "report.csv"
+    values = f"{PROGRAM.hex},{getattr(learner, names)},A,MAYBE,2022-04-12 00:00:00 Z"
+    report.write_text(f"program_uuid,learner,reason,certainty,effective_timestamp\n{values}\n{values}\n")
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": names}):
+        call_command("load_program_intents", str(report), stdout=StringIO())
+    assert [intent.learner for intent in ProgramIntent.objects.all()] == [learner]
 
 
 def test_a_new_row_is_judged_with_the_key_that_users_have() -> None:
