@@ -33,7 +33,7 @@ _LISTED = _ON_CONFLICT.format(collected="CONCAT(@program_intent_duplicates, {tab
 
 
 def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
-    if rows and isinstance(rows[0][0], int):
+    if isinstance(rows[0][0], int):
         sql = _ROWS.format(learner="learner_id", learner_type=learner_type(connection))
         return Prepared(sql, (json.dumps(rows),), len(rows))
     numbers = {key: number for number, key in enumerate(dict.fromkeys(key for key, *_ in rows), start=1)}
