@@ -50,9 +50,9 @@ tox: .venv/check ## Run the whole matrix that this machine's interpreters allow,
 	$(BIN)/tox run-parallel --parallel-no-spinner $(DISCOVER) $(if $(LABEL),-m $(LABEL))
 
 # SQLite has one writer at a time by design: there is nothing to measure about its locks.
-bench: $(addprefix bench-,load growth read write $(if $(filter postgresql mariadb,$(ENGINE)),locks)) ## Measure everything, on ENGINE=sqlite, postgresql or mariadb
+bench: $(addprefix bench-,load growth read cohorts write $(if $(filter postgresql mariadb,$(ENGINE)),locks)) ## Measure everything, on ENGINE=sqlite, postgresql or mariadb
 
-bench-%: .venv/bench ## Measure one thing: bench-load, -growth, -read, -write, -locks; ENGINE=postgresql ROWS=2000000
+bench-%: .venv/bench ## Measure one thing: bench-load, -growth, -read, -cohorts, -write, -locks; ENGINE=postgresql ROWS=2000000
 	$(BIN)/python -m benchmarks $* $(if $(ENGINE),--engine $(ENGINE)) $(if $(ROWS),--rows $(ROWS))
 
 bench-docs: .venv/bench ## Write docs/performance.rst and its charts from what was measured

@@ -16,7 +16,7 @@ setup(
     license_expression="Apache-2.0",
     license_files=["LICENSE.txt"],
     packages=find_packages(include=["program_intent", "program_intent.*"]),
-    package_data={"program_intent": ["py.typed", "templates/**/*.html"]},
+    package_data={"program_intent": ["py.typed", "static/**/*.css", "templates/**/*.html"]},
     python_requires=">=3.11",
     install_requires=[
         "Django>=5.2,<6.2",

@@ -9,7 +9,7 @@ ROWS = {"postgresql": 2_000_000, "mariadb": 1_000_000, "sqlite": 1_000_000}
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description="Ratios to a baseline of the same run.")
-    parser.add_argument("name", choices=("load", "growth", "read", "write", "locks", "child", "tool"))
+    parser.add_argument("name", choices=("load", "growth", "read", "cohorts", "write", "locks", "child", "tool"))
     parser.add_argument("paths", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--engine", choices=ROWS, default=os.environ.get("ENGINE", "sqlite"))
     parser.add_argument("--rows", type=int, help="Rows of a report, or of the large table that is read.")
@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> "list[results.Result]":  # type: ignore[name-defined]  # noqa: F821
-    from benchmarks import load, locks, read, write
+    from benchmarks import cohorts, load, locks, read, write
 
     rows = options.rows or ROWS[options.engine]
     match options.name:
@@ -37,6 +37,8 @@ def run(options: argparse.Namespace) -> "list[results.Result]":  # type: ignore[
             return load.growing_table(options.rows or 1_000_000, steps=10)
         case "read":
             return read.reads(SMALL_TABLE, options.rows or LARGE_TABLE, calls=200)
+        case "cohorts":
+            return cohorts.reads(options.rows or 1_000_000, 10_000, options.repeats)
         case "write":
             return write.writes(calls=300)
         case "locks":

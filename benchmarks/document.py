@@ -19,6 +19,7 @@ TITLES = {
     "load": "Loading into an empty table",
     "growth": "Loading into a growing table",
     "read": "The one question",
+    "cohorts": "Many learners at once",
     "write": "Recording, HTTP and the host's start",
     "locks": "While a load runs",
 }

@@ -54,7 +54,7 @@ def _fill(size: int) -> None:
     """The histories of the first learners among ``size`` rows of everybody."""
     chance = random.Random(3)
     for learner, (intents, programs, _) in enumerate(HISTORIES, start=1):
-        _write(
+        write(
             NewIntent(
                 learner,
                 PROGRAMS[number % programs],
@@ -64,7 +64,7 @@ def _fill(size: int) -> None:
             )
             for number in range(intents)
         )
-    _write(
+    write(
         NewIntent(learner, program, reason, Certainty(certainty), moment)
         for program, learner, reason, certainty, moment in generate.rows(size)
         if learner > len(HISTORIES)
@@ -72,10 +72,10 @@ def _fill(size: int) -> None:
     database.analyze()
 
 
-def _write(rows: Any) -> None:
+def write(rows: Any) -> None:
     spell = store.speller("default")
     while chunk := list(islice(rows, CHUNK)):
-        store.write_batch(list(spell(*zip(*chunk, strict=True))), "default")
+        store.PreparedRows(list(spell(*zip(*chunk, strict=True))), connection).write(all_new=True)
 
 
 def _cases(learner: int) -> dict[str, Callable[[], Any]]:

@@ -79,4 +79,5 @@ def server() -> str:
     query = "SELECT sqlite_version()" if connection.vendor == "sqlite" else "SELECT version()"
     with connection.cursor() as cursor:
         cursor.execute(query)
-        return f"{connection.display_name} {cursor.fetchone()[0].split(' on ')[0]}"
+        version = str(cursor.fetchone()[0]).split(" on ")[0]
+        return f"{connection.display_name} {version.removeprefix(connection.display_name).strip()}"

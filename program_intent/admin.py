@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -12,12 +13,16 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import EmptyPage, Page, Paginator
 from django.db import connections
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils import timezone
 from django.utils.functional import lazy
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
+from program_intent import timeline
+from program_intent.api import count_latest_certain_intents_for_program, explain_latest_certain_intent
 from program_intent.conf import learner_lookup_field
+from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
 from program_intent.validation import (
     Refused,
@@ -38,6 +43,9 @@ else:
 # PostgreSQL and 0.2 s on SQLite; on MariaDB 0.1 s, and 9 s for a reason within a program, whose rows came one by one
 # from a disk because its buffer pool (128 MiB) was smaller than the table.
 MAX_EXAMINED = 50_000
+
+# In the address: count the learners of the program searched, however many they are.
+COUNT_VAR = "count"
 
 
 class Input(NamedTuple):
@@ -139,10 +147,32 @@ class UncountedPaginator(IntentPaginator):
 
 
 class IntentChangeList(ChangeList):
+    """Knows the program that the search names, and its learners per certainty if they are few or were asked for."""
+
+    program: UUID | None = None
+    counts: dict[Certainty, int] | None = None
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        # No filter, and not for the links and forms of this page to carry along: it may cost seconds.
+        for params in (self.params, self.filter_params):
+            params.pop(COUNT_VAR, None)
+        return super().get_queryset(request, exclude_parameters)
+
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         # Of this page. Equal, so that the search form says nothing of a total.
         self.result_count = self.full_result_count = len(self.result_list)
+        self.program = (_sought(self.query.strip(), self.queryset.db) or {}).get("program_uuid")
+        if self.program and (COUNT_VAR in request.GET or not self._is_large(self.program)):
+            self.counts = count_latest_certain_intents_for_program(self.program)
+
+    def _is_large(self, program_uuid: UUID) -> bool:
+        keys = self.root_queryset.filter(program_uuid=program_uuid).order_by("learner_id").values_list("learner_id")
+        return bool(keys[MAX_EXAMINED:].exists())
+
+    @property
+    def count_link(self) -> str:
+        return self.get_query_string({COUNT_VAR: "1"})
 
 
 def _search_help() -> str:
@@ -191,6 +221,9 @@ class ProgramIntentAdmin(IntentModelAdmin):
     show_full_result_count = False
     sortable_by = ()
 
+    class Media:
+        css = {"all": ["program_intent/admin.css"]}
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -217,6 +250,29 @@ class ProgramIntentAdmin(IntentModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), "show_delete": False})
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: ProgramIntent | None = None,
+    ) -> HttpResponse:
+        """Django comes here once it has judged the permission: below the fields, what became of the intent and why."""
+        if obj is not None:
+            context |= _explained(obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def get_preserved_filters(self, request: HttpRequest) -> str:
+        """Without the wish to count: the way back from an intent is not to count again."""
+        preserved = QueryDict(super().get_preserved_filters(request), mutable=True)
+        if filters := preserved.get("_changelist_filters"):
+            kept = QueryDict(filters, mutable=True)
+            kept.pop(COUNT_VAR, None)
+            preserved["_changelist_filters"] = kept.urlencode()
+        return preserved.urlencode()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return IntentChangeList
@@ -253,6 +309,20 @@ class ProgramIntentAdmin(IntentModelAdmin):
                 "Search a learner and the program to see others.",
             )
         return queryset.filter(**{f"{column}__{lookup}": last})
+
+
+def _explained(intent: ProgramIntent) -> dict[str, Any]:
+    explanation = explain_latest_certain_intent(intent.learner_id, intent.program_uuid)
+    points = timeline.choose(explanation, keep=intent.pk)
+    picture = timeline.draw(
+        points,
+        now=explanation.as_of,
+        zone=timezone.get_current_timezone(),
+        title=f"Intents of learner {explanation.learner_id} for program {explanation.program_uuid}",
+        marked=intent.pk,
+    )
+    left_out = bool(explanation.winner) + len(explanation.lost) + len(explanation.not_counted) - len(points)
+    return {"timeline": mark_safe(picture), "points": points, "left_out": left_out}
 
 
 def _sought(term: str, using: str) -> dict[str, Any] | None:

@@ -1,29 +1,46 @@
 """The functions that hosts call; everything else in this package may change without notice."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import connections, router
-from django.utils import timezone
+from django.db import router
 
-from program_intent import latest, store
-from program_intent.data import FIELDS, Certainty, Intent, Outcome
+from program_intent import changes, cohorts, history, latest, store
+from program_intent.data import FIELDS, Certainty, Clause, Explanation, Intent, IntentChanges, Judged, Outcome
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
-from program_intent.validation import Refused, learner_parser, parse_timestamp, parse_uuid
+from program_intent.parameters import Parameters, knowing_until
+from program_intent.validation import parse_certainty, parse_timestamp
 
 __all__ = [
     "Certainty",
+    "Clause",
+    "Explanation",
     "Intent",
+    "IntentChanges",
     "InvalidIntent",
+    "Judged",
     "Outcome",
+    "as_known_at",
+    "count_latest_certain_intents_for_program",
+    "count_latest_certain_intents_for_programs",
+    "explain_latest_certain_intent",
+    "get_intent_changes",
+    "get_intent_history",
     "get_latest_certain_intent",
     "get_latest_certain_intents",
+    "get_latest_certain_intents_for_learners",
+    "iter_latest_certain_intents_for_program",
     "record_intent",
     "record_intents",
 ]
+
+# Learners per query of an iteration over a program: bounds memory, and how long one statement takes.
+PAGE = 1000
 
 
 def record_intent(
@@ -57,6 +74,25 @@ def record_intents(rows: Iterable[Mapping[str, Any]]) -> list[Outcome]:
     return store.record(rows)
 
 
+@contextmanager
+def as_known_at(moment: datetime | str) -> Iterator[None]:
+    """Within the block, every read below answers from what had been written by ``moment``, aware.
+
+    A ``known_at`` given to a call, or an inner block, can only go further back: the earlier of the two counts.
+    ``as_of`` stays what it is, now if left out: with both in the past, an answer never changes again, unless the
+    learner's user is deleted. One edge is excepted: ``created`` is the writer's clock *before* its commit, so a
+    transaction that was still open at ``moment`` can add to what was known by then; choose a moment that is older than
+    your longest write. The block holds for its own thread or async task, and not in threads that are started in it.
+
+    :raises InvalidIntent: the moment is malformed, named ``known_at`` in ``errors``.
+    """
+    given = _read()
+    known = given.parsed("known_at", parse_timestamp, moment)
+    given.check()
+    with knowing_until(known):
+        yield
+
+
 def get_latest_certain_intents(
     learner: Any,
     *,
@@ -72,29 +108,12 @@ def get_latest_certain_intents(
     :param known_at: count what had been written by then, aware; everything if left out.
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
-    using = router.db_for_read(ProgramIntent)
-    errors: dict[str, list[str]] = {}
-
-    def parsed(name: str, parse: Any, value: Any) -> Any:
-        try:
-            return parse(value)
-        except Refused as refused:
-            errors[name] = [str(refused)]
-
-    key = parsed("learner", learner_parser("pk", connections[using]), learner)
-    programs = None if program_uuids is None else parsed("program_uuids", _programs, program_uuids)
-    moment = timezone.now() if as_of is None else parsed("as_of", parse_timestamp, as_of)
-    known = None if known_at is None else parsed("known_at", parse_timestamp, known_at)
-    if errors:
-        raise InvalidIntent(errors)
-    intents = latest.latest_certain(key, using=using, as_of=moment, known_at=known, program_uuids=programs)
+    given = _read()
+    key, programs = given.learner(learner), given.programs(program_uuids)
+    moment, known = given.as_of(as_of), given.known_at(known_at)
+    given.check()
+    intents = latest.latest_certain(key, using=given.using, as_of=moment, known_at=known, program_uuids=programs)
     return {intent.program_uuid: intent for intent in intents}
-
-
-def _programs(values: Iterable[UUID | str]) -> list[UUID]:
-    if isinstance(values, str):
-        raise Refused("Expected a list of UUIDs, not one text.")
-    return [parse_uuid(value) for value in values]
 
 
 def get_latest_certain_intent(
@@ -110,3 +129,151 @@ def get_latest_certain_intent(
     """
     intents = get_latest_certain_intents(learner, program_uuids=[program_uuid], as_of=as_of, known_at=known_at)
     return next(iter(intents.values()), None)
+
+
+def get_latest_certain_intents_for_learners(
+    learners: Iterable[Any],
+    *,
+    program_uuids: Iterable[UUID | str] | None = None,
+    as_of: datetime | str | None = None,
+    known_at: datetime | str | None = None,
+) -> dict[Any, dict[UUID, Intent]]:
+    """What :func:`get_latest_certain_intents` answers for each of many learners, in one query.
+
+    :param learners: users, or primary keys; each has an entry under the primary key, empty if there are no intents.
+    :raises InvalidIntent: a parameter is malformed, named in ``errors``.
+    """
+    given = _read()
+    keys, programs = given.learners(learners), given.programs(program_uuids)
+    moment, known = given.as_of(as_of), given.known_at(known_at)
+    given.check()
+    answers: dict[Any, dict[UUID, Intent]] = {key: {} for key in keys}
+    for intent in cohorts.for_learners(
+        list(answers), using=given.using, program_uuids=programs, as_of=moment, known_at=known
+    ):
+        answers[intent.learner_id][intent.program_uuid] = intent
+    return answers
+
+
+def iter_latest_certain_intents_for_program(
+    program_uuid: UUID | str,
+    *,
+    certainty: Certainty | str | None = None,
+    after: Any = None,
+    as_of: datetime | str | None = None,
+    known_at: datetime | str | None = None,
+) -> Iterator[Intent]:
+    """The latest and most certain intent of each learner who has one for the program, in the order of their keys.
+
+    Streamed in pages, one query each; all pages answer for the same ``as_of``.
+
+    :param certainty: only the intents that have it.
+    :param after: a user or a user's primary key: continue behind this learner.
+    :raises InvalidIntent: at once, a parameter is malformed, named in ``errors``.
+    """
+    given = _read()
+    program = given.program(program_uuid)
+    wanted = None if certainty is None else given.parsed("certainty", parse_certainty, certainty)
+    start = None if after is None else given.learner(after, name="after")
+    moment, known = given.as_of(as_of), given.known_at(known_at)
+    given.check()
+    return cohorts.iterate(
+        program, using=given.using, certainty=wanted, after=start, page=PAGE, as_of=moment, known_at=known
+    )
+
+
+def count_latest_certain_intents_for_program(
+    program_uuid: UUID | str, *, as_of: datetime | str | None = None, known_at: datetime | str | None = None
+) -> dict[Certainty, int]:
+    """The number of learners whose latest and most certain intent for the program has each certainty.
+
+    :raises InvalidIntent: a parameter is malformed, named in ``errors``.
+    """
+    given = _read()
+    program, moment, known = given.program(program_uuid), given.as_of(as_of), given.known_at(known_at)
+    given.check()
+    return cohorts.counts([program], using=given.using, as_of=moment, known_at=known)[program]
+
+
+def count_latest_certain_intents_for_programs(
+    program_uuids: Iterable[UUID | str] | None = None,
+    *,
+    as_of: datetime | str | None = None,
+    known_at: datetime | str | None = None,
+) -> dict[UUID, dict[Certainty, int]]:
+    """The same for each of many programs, in one query; ordered by program.
+
+    :param program_uuids: these programs, also those without intents; if left out, all that have one that counts.
+    :raises InvalidIntent: a parameter is malformed, named in ``errors``.
+    """
+    given = _read()
+    programs, moment, known = given.programs(program_uuids), given.as_of(as_of), given.known_at(known_at)
+    given.check()
+    return cohorts.counts(programs, using=given.using, as_of=moment, known_at=known)
+
+
+def get_intent_history(learner: Any, *, program_uuid: UUID | str | None = None) -> list[Intent]:
+    """All of a learner's intents, those not yet in effect included: the latest to become true first.
+
+    :param program_uuid: only this program; all if left out.
+    :raises InvalidIntent: a parameter is malformed, named in ``errors``.
+    """
+    given = _read()
+    key = given.learner(learner)
+    program = None if program_uuid is None else given.program(program_uuid)
+    known = given.known_at(None)
+    given.check()
+    return history.history(key, using=given.using, program_uuid=program, known_at=known)
+
+
+def explain_latest_certain_intent(
+    learner: Any,
+    program_uuid: UUID | str,
+    *,
+    as_of: datetime | str | None = None,
+    known_at: datetime | str | None = None,
+) -> Explanation:
+    """Why :func:`get_latest_certain_intent` answers so: what won, what lost by which clause, what does not count.
+
+    What was written after ``known_at`` is listed as not counted, so with both times in the past that list can grow,
+    and nothing else changes.
+
+    :raises InvalidIntent: a parameter is malformed, named in ``errors``.
+    """
+    given = _read()
+    key, program = given.learner(learner), given.program(program_uuid)
+    moment, known = given.as_of(as_of), given.known_at(known_at)
+    given.check()
+    intents = history.history(key, using=given.using, program_uuid=program, known_at=None)
+    return history.explain(intents, learner=key, program_uuid=program, as_of=moment, known_at=known)
+
+
+def get_intent_changes(*, after: str | None = None, limit: int = 1000) -> IntentChanges:
+    """The next intents that were written, each once, whoever wrote them and however late they were committed.
+
+    They come in the order of their keys, and none that is seen later has a lower one. So an intent is held back while
+    a transaction that may still bring a lower key is open, however long that takes: on PostgreSQL one that has written
+    intents or tried to, on MariaDB and MySQL one that has written intents not yet committed. A call under way at the
+    same moment as a writer may hold back a little more; the next call gives it. When no writer is at work, one call
+    gives all there is, up to the limit. An empty answer says that there is nothing *yet*; its cursor is where to go on.
+
+    They are read where intents are written, because a replica may lag behind. A cursor lasts, also over a restart of
+    the database, but it is of that database: start again after intents were restored, or loaded with keys of their
+    own, as fixtures do. Inside :func:`as_known_at` only what had been written by then is given, and the cursor serves
+    only there.
+
+    :param after: the ``cursor`` of the page before; from the beginning if left out.
+    :param limit: the most intents in one answer, at least 1.
+    :raises InvalidIntent: a parameter is malformed, named in ``errors``.
+    :raises ChangesError: in a transaction of PostgreSQL that is REPEATABLE READ or SERIALIZABLE, on a replica, or on
+        a database other than SQLite, PostgreSQL, MariaDB and MySQL.
+    """
+    given = Parameters(router.db_for_write(ProgramIntent))
+    parse = partial(changes.parse_cursor, known_at=given.known_at(None))
+    start, size = given.parsed("after", parse, after), given.limit(limit)
+    given.check()
+    return changes.changes(start, limit=size, using=given.using)
+
+
+def _read() -> Parameters:
+    return Parameters(router.db_for_read(ProgramIntent))

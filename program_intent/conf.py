@@ -7,7 +7,8 @@ from django.conf import settings
 DEFAULTS: dict[str, Any] = {
     # The unique field of the user model by which files, events and REST name a learner.
     "LEARNER_LOOKUP_FIELD": "pk",
-    # The most rows one REST call may post: bounds the memory and the lock time of a request.
+    # The most rows one REST call may post, learners it may ask of, and entries of a page: bounds a request's memory and
+    # lock time.
     "MAX_BATCH_SIZE": 1000,
 }
 

@@ -1,6 +1,6 @@
 """The values that cross the API: frozen, standard library only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -51,3 +51,96 @@ class LoadReport:
     rejected: int
     seconds: float
     dry_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IntentChanges:
+    """A page of the feed of changes: ``cursor`` is an opaque text, to be handed in as ``after`` for what follows."""
+
+    intents: tuple[Intent, ...]
+    cursor: str
+
+
+class Clause(StrEnum):
+    """What of the rule put an intent behind the winner, or left it uncounted.
+
+    One that is neither known nor in effect yet is NOT_YET_KNOWN, so that what is said of the intents known at a past
+    moment never changes.
+    """
+
+    CERTAIN_BEATS_MAYBE = "CERTAIN_BEATS_MAYBE"
+    LATER_EFFECTIVE = "LATER_EFFECTIVE"
+    LATER_CREATED = "LATER_CREATED"
+    NO_BEFORE_YES = "NO_BEFORE_YES"
+    FIRST_REASON = "FIRST_REASON"
+    NOT_YET_EFFECTIVE = "NOT_YET_EFFECTIVE"
+    NOT_YET_KNOWN = "NOT_YET_KNOWN"
+
+    @property
+    def words(self) -> str:
+        """For people, short enough for a column of a table."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Clause.CERTAIN_BEATS_MAYBE: "a certain intent beats MAYBE",
+    Clause.LATER_EFFECTIVE: "the winner became true later",
+    Clause.LATER_CREATED: "the winner was written later",
+    Clause.NO_BEFORE_YES: "CERTAIN_NO before CERTAIN_YES",
+    Clause.FIRST_REASON: "the winner's reason is first",
+    Clause.NOT_YET_EFFECTIVE: "not counted: not yet true",
+    Clause.NOT_YET_KNOWN: "not counted: not yet known",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An intent that is not the answer, and why."""
+
+    intent: Intent
+    clause: Clause
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an intent is a learner's latest and most certain one for a program; ``str()`` is a table for people.
+
+    ``winner`` is None if no intent counts. ``lost`` is in the order of the rule: the first would win if the winner were
+    not there. ``not_counted`` is newest first.
+    """
+
+    learner_id: Any
+    program_uuid: UUID
+    as_of: datetime
+    known_at: datetime | None
+    winner: Intent | None
+    lost: tuple[Judged, ...]
+    not_counted: tuple[Judged, ...]
+
+    def __str__(self) -> str:
+        # A key may be any text, and this one goes to a terminal.
+        learner = repr(self.learner_id) if isinstance(self.learner_id, str) else self.learner_id
+        known = f", as known at {_shown(self.known_at)}" if self.known_at else ""
+        lines = [f"Learner {learner}, program {self.program_uuid}, as of {_shown(self.as_of)}{known}:"]
+        verdicts = [(judged.clause.words, judged.intent) for judged in (*self.lost, *self.not_counted)]
+        if self.winner:
+            verdicts = [("the answer", self.winner), *verdicts]
+        else:
+            lines.append("no intent counts")
+        if verdicts:
+            lines += _table(verdicts)
+        return "\n".join(lines)
+
+
+def _table(verdicts: Iterable[tuple[str, Intent]]) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [("verdict", "certainty", "effective_timestamp", "created", "reason")]
+    for verdict, intent in verdicts:
+        times = _shown(intent.effective_timestamp), _shown(intent.created)
+        rows.append((verdict, intent.certainty, *times, intent.reason))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _shown(moment: datetime) -> str:
+    return moment.isoformat().replace("+00:00", "Z")

@@ -25,5 +25,9 @@ class AppendOnlyError(ProgramIntentError):
         super().__init__(f"{attempted} is refused. {type(self).__doc__}")
 
 
+class ChangesError(ProgramIntentError):
+    """The feed of changes cannot be followed from here; the message says why."""
+
+
 class LoadError(ProgramIntentError):
     """A load could not run or was stopped; the message is one line for the operator."""

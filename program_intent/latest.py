@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, F, Func, IntegerField, Value, When, Window
+from django.db.models import Case, F, Func, IntegerField, QuerySet, Value, When, Window
 from django.db.models.functions import RowNumber
 
 from program_intent.bulk.sql import exact, same_learner, to_utc
@@ -66,8 +66,8 @@ def latest_certain(
     *,
     using: str,
     as_of: datetime,
-    known_at: datetime | None = None,
-    program_uuids: Collection[UUID] | None = None,
+    known_at: datetime | None,
+    program_uuids: Collection[UUID] | None,
 ) -> list[Intent]:
     """The chosen intents, ordered by program; times are aware, ``known_at`` None counts everything written."""
     connection = connections[using]
@@ -164,15 +164,35 @@ def by_orm(
     known_at: datetime | None,
     program_uuids: Collection[UUID] | None,
 ) -> list[Intent]:
-    intents = ProgramIntent.objects.using(connection.alias).filter(learner_id=learner, effective_timestamp__lte=as_of)
-    if known_at is not None:
-        intents = intents.filter(created__lte=known_at)
+    intents = ProgramIntent.objects.using(connection.alias).filter(learner_id=learner)
     if program_uuids is not None:
         intents = intents.filter(program_uuid__in=program_uuids)
+    chosen = map(to_intent, winners(intents, as_of, known_at).values_list(*FIELDS))
+    # A collation may take another learner's key for this one.
+    return [intent for intent in chosen if intent.learner_id == learner]
+
+
+FIELDS = ("id", "learner_id", "program_uuid", "reason", "certainty", "effective_timestamp", "created")
+
+
+def to_intent(row: tuple[Any, ...]) -> Intent:
+    """The intent in a row of FIELDS as Django reads it."""
+    key, learner, program, reason, certainty, effective, created = row
+    effective, created = effective.astimezone(UTC), created.astimezone(UTC)
+    return Intent(key, learner, program, reason, Certainty(certainty), effective, created)
+
+
+def winners(
+    intents: "QuerySet[ProgramIntent]", as_of: datetime, known_at: datetime | None
+) -> "QuerySet[ProgramIntent]":
+    """Those of the intents that the rule chooses, one per learner and program."""
+    intents = intents.filter(effective_timestamp__lte=as_of)
+    if known_at is not None:
+        intents = intents.filter(created__lte=known_at)
     is_maybe = Case(When(certainty=Certainty.MAYBE, then=Value(1)), default=Value(0), output_field=IntegerField())
     place = Window(
         RowNumber(),
-        partition_by=F("program_uuid"),
+        partition_by=[F("learner_id"), F("program_uuid")],
         # CERTAIN_NO sorts before CERTAIN_YES in any collation.
         order_by=(
             is_maybe,
@@ -182,11 +202,4 @@ def by_orm(
             CodePoints("reason"),
         ),
     )
-    fields = ("id", "learner_id", "program_uuid", "reason", "certainty", "effective_timestamp", "created")
-    return [
-        Intent(key, learner, program, reason, Certainty(certainty), effective.astimezone(UTC), created.astimezone(UTC))
-        for key, owner, program, reason, certainty, effective, created in (
-            intents.annotate(place=place).filter(place=1).values_list(*fields)
-        )
-        if owner == learner  # a collation may take another learner's key for this one
-    ]
+    return intents.annotate(place=place).filter(place=1)

@@ -1,9 +1,10 @@
 """A whole load: raw rows are judged in batches, each batch is stored in a transaction of its own, all is counted."""
 
+import gc
 import signal
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager
 from datetime import tzinfo
@@ -18,7 +19,7 @@ from program_intent import store, validation
 from program_intent.data import LoadReport
 from program_intent.exceptions import InvalidIntent, LoadError
 from program_intent.sources.report_file import Block, Report, Values
-from program_intent.store import Spelled
+from program_intent.store import PreparedRows, Spelled
 from program_intent.validation import Judge, NewIntent, unknown_learner
 
 T = TypeVar("T")
@@ -36,19 +37,24 @@ class Entry(NamedTuple):
 
 
 class Batch:
-    """Blocks of files and, for each of their records in order, the verdict.
+    """Records of files and, for each in order, the verdict.
 
     A verdict is the judged row, spelled for the database if the file names learners by their primary key, or the text
-    of why it is refused.
+    of why it is refused. ``rows`` are those that are not, once the learners' primary keys are known.
     """
 
     def __init__(self) -> None:
-        self.blocks: list[tuple[Report, Block]] = []
+        self._records: list[tuple[Report, Sequence[int], Sequence[str]]] = []
         self.verdicts: list[NewIntent | Spelled | str] = []
+        self.rows: PreparedRows | None = None
+
+    def add(self, report: Report, block: Block, verdicts: Iterable[NewIntent | Spelled | str]) -> None:
+        self._records.append((report, block.lines, block.originals))
+        self.verdicts += verdicts
 
     def entries(self) -> Iterator[Entry]:
-        for report, block in self.blocks:
-            for line, original in zip(block.lines, block.originals, strict=True):
+        for report, lines, originals in self._records:
+            for line, original in zip(lines, originals, strict=True):
                 yield Entry(report, line, original.rstrip("\r\n"))
 
 
@@ -69,12 +75,14 @@ class Load:
         self._using = using
         self._learner_field = learner_field
         self._names_keys = validation.learner_field(learner_field).primary_key
+        self._connection = connections[using]
         self._spell = store.speller(using)
-        self._judge = Judge(connections[using], learner_field=learner_field, zone=zone)
+        self._judge = Judge(self._connection, learner_field=learner_field, zone=zone)
         self._dry_run = dry_run
         self._max_rejects = max_rejects
         self._reject = reject
         self._progress = progress
+        self._all_new = True
         self._started = time.monotonic()
         self._read = self._created = self._rejected = 0
 
@@ -95,11 +103,12 @@ class Load:
         :raises LoadError: a file breaks off, or too many rows are refused; what was stored stays.
         """
         # A private file that vanishes with the connection.
-        with closing(sqlite3.connect("")) as seen:
+        with closing(sqlite3.connect("")) as seen, _no_garbage_collection():
             seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
-            for batch in _ahead(self._batches(reports)):
+            for batch in _ahead(map(self._prepared, self._batches(reports))):
                 with _finishing():
                     self._settle(batch, seen)
+                gc.collect(1)  # of what the batch left, such as a driver's cursors
                 self._progress(self.counts)
 
     def _batches(self, reports: Iterable[Report]) -> Iterator[Batch]:
@@ -107,8 +116,7 @@ class Load:
         try:
             for report in reports:
                 for block in report.blocks():
-                    batch.blocks.append((report, block))
-                    batch.verdicts += self._judge_block(block)
+                    batch.add(report, block, self._judge_block(block))
                     if len(batch.verdicts) >= BATCH:
                         yield batch
                         batch = Batch()
@@ -116,6 +124,15 @@ class Load:
             yield batch
             raise
         yield batch
+
+    def _prepared(self, batch: Batch) -> Batch:
+        if self._names_keys:
+            batch.rows = self._prepare(batch.verdicts)
+        return batch
+
+    def _prepare(self, verdicts: Iterable[Spelled | str]) -> PreparedRows:
+        distinct = dict.fromkeys(verdict for verdict in verdicts if not isinstance(verdict, str))
+        return PreparedRows(list(distinct), self._connection)
 
     def _judge_block(self, block: Block) -> Iterable[NewIntent | Spelled | str]:
         spell: Callable[..., Iterable[NewIntent | Spelled]] = (
@@ -141,15 +158,15 @@ class Load:
 
     def _settle(self, batch: Batch, seen: sqlite3.Connection) -> None:
         verdicts = self._verdicts(batch)
+        rows = batch.rows or self._prepare(verdicts)
         if self._max_rejects is not None:
-            verdicts = self._up_to_last_reject(verdicts, self._max_rejects - self._rejected)
-        rows = _distinct(verdicts)
-        created, refused = self._try_batch(rows, seen) if self._dry_run else store.write_batch(rows, self._using)
-        errors = [
-            (entry, verdict if isinstance(verdict, str) else _unknown(verdict[0]))
-            for entry, verdict in zip(batch.entries(), verdicts, strict=False)
-            if isinstance(verdict, str) or verdict in refused
-        ]
+            read = self._up_to_last_reject(verdicts, rows.unknown(), self._max_rejects - self._rejected)
+            if read < len(verdicts):
+                verdicts = verdicts[:read]
+                rows = self._prepare(verdicts)
+        created, refused = self._try(rows, seen) if self._dry_run else rows.write(all_new=self._all_new)
+        self._all_new = created + len(refused) == len(rows.rows)
+        errors = self._errors(batch, verdicts, refused) if refused or str in map(type, verdicts) else []
         self._read += len(verdicts)
         self._created += created
         self._rejected += len(errors)
@@ -157,6 +174,15 @@ class Load:
             self._reject(entry, error)
         if self._max_rejects is not None and self._rejected > self._max_rejects:
             raise LoadError(f"Stopped: more than {self._max_rejects} rows were rejected.")
+
+    def _errors(
+        self, batch: Batch, verdicts: Sequence[Spelled | str], refused: Collection[Spelled]
+    ) -> list[tuple[Entry, str]]:
+        return [
+            (entry, verdict if isinstance(verdict, str) else _unknown(verdict[0]))
+            for entry, verdict in zip(batch.entries(), verdicts, strict=False)
+            if isinstance(verdict, str) or verdict in refused
+        ]
 
     def _verdicts(self, batch: Batch) -> list[Spelled | str]:
         """The verdicts, with the learner's primary key in place of what the file calls the learner."""
@@ -173,26 +199,20 @@ class Load:
             return _unknown(judged.learner)
         return self._spelled(judged._replace(learner=keys[judged.learner]))
 
-    def _up_to_last_reject(self, verdicts: list[Spelled | str], allowed: int) -> list[Spelled | str]:
-        """The verdicts up to and with the reject that is one too many: what follows is neither read nor stored."""
-        refused = store.unknown_rows(_distinct(verdicts), self._using)
-        for index, verdict in enumerate(verdicts):
+    def _up_to_last_reject(self, verdicts: Sequence[Spelled | str], refused: Collection[Spelled], allowed: int) -> int:
+        """How many verdicts there are up to the reject that is one too many: nothing behind it is read or stored."""
+        for number, verdict in enumerate(verdicts, start=1):
             if isinstance(verdict, str) or verdict in refused:
                 allowed -= 1
             if allowed < 0:
-                return verdicts[: index + 1]
-        return verdicts
+                return number
+        return len(verdicts)
 
-    def _try_batch(self, rows: Sequence[Spelled], seen: sqlite3.Connection) -> tuple[int, set[Spelled]]:
+    def _try(self, rows: PreparedRows, seen: sqlite3.Connection) -> tuple[int, set[Spelled]]:
         """What writing the rows would say, counting those of the batches before as if they had been written."""
-        refused = store.unknown_rows(rows, self._using)
-        stored = store.stored_rows(rows, self._using)
-        keys = ((_key(row),) for row in rows if row not in refused and row not in stored)
+        refused, stored = rows.unknown(), rows.stored()
+        keys = ((_key(row),) for row in rows.rows if row not in refused and row not in stored)
         return seen.executemany("INSERT OR IGNORE INTO seen VALUES (?)", keys).rowcount, refused
-
-
-def _distinct(verdicts: Iterable[Spelled | str]) -> list[Spelled]:
-    return list(dict.fromkeys(verdict for verdict in verdicts if not isinstance(verdict, str)))
 
 
 def _unknown(learner: object) -> str:
@@ -225,6 +245,19 @@ def _finishing() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if interrupted:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A load makes millions of tuples and no cycles; looking for cycles among them took a third of its time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:

@@ -315,11 +315,10 @@ class Judge:
 
         What is plain is a subset of what :meth:`__call__` accepts, with the same values.
         """
-        learners, programs, reasons, certainties, times = columns = tuple(zip(*rows, strict=True))
-        for column in columns:
-            if set(map(type, column)) != {str} or max(map(len, column)) > _LONGEST_PLAIN:
-                return None
+        learners, programs, reasons, certainties, times = zip(*rows, strict=True)
         try:
+            if max(*map(len, programs), *map(len, reasons)) > _LONGEST_PLAIN:
+                return None
             if not _PLAIN_TIMES.fullmatch("\n".join(times)):
                 return None
             return (
@@ -329,7 +328,7 @@ class Judge:
                 list(map(_CERTAINTIES.__getitem__, certainties)),
                 list(map(datetime.fromisoformat, times)),
             )
-        except (ValueError, KeyError):  # Refused; a time such as 30 February; no certainty
+        except (TypeError, ValueError, KeyError):  # no texts; Refused, or a time such as 30 February; no certainty
             return None
 
     def _plain_learners(self, texts: Sequence[str]) -> list[Any]:

@@ -1,6 +1,6 @@
 """Users, rows and stored intents with sound values; each takes what a test wants different."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import QuerySet
 
-from program_intent.data import Certainty
+from program_intent.data import Certainty, Intent
 from program_intent.models import ProgramIntent
+from program_intent.store import PreparedRows
 from program_intent.validation import NewIntent
 
 PROGRAM = UUID("51032e48-04ca-5d43-901a-80cd294a21e1")
@@ -60,3 +61,13 @@ def spelled(spell: Callable[..., Iterable[Any]], intents: Iterable[NewIntent]) -
 def store_history(intents: Iterable[ProgramIntent]) -> None:
     """Store as they are, in one statement: past the closed bulk_create, because a history has many ``created``."""
     QuerySet[ProgramIntent](ProgramIntent).bulk_create(intents)
+
+
+def stored_intents() -> list[Intent]:
+    """Every stored intent, as the value that the API gives."""
+    return [Intent(*values) for values in ProgramIntent.objects.values_list(*Intent.__match_args__)]
+
+
+def write_batch(rows: Sequence[Any], using: str = "default") -> tuple[int, set[Any]]:
+    """Store spelled rows as the loader does, in one transaction."""
+    return PreparedRows(rows, connections[using]).write()

@@ -9,6 +9,11 @@ from program_intent.data import Intent
 END = datetime.max.replace(tzinfo=UTC)
 
 
+def place(intent: Intent) -> tuple[object, ...]:
+    maybe, age = intent.certainty == "MAYBE", END - intent.effective_timestamp
+    return maybe, age, END - intent.created, intent.certainty == "CERTAIN_YES", intent.reason
+
+
 def latest_certain(
     history: Iterable[Intent],
     learner: object,
@@ -16,10 +21,6 @@ def latest_certain(
     known_at: datetime | None,
     program_uuids: Collection[UUID] | None,
 ) -> dict[UUID, Intent]:
-    def place(intent: Intent) -> tuple[object, ...]:
-        maybe, age = intent.certainty == "MAYBE", END - intent.effective_timestamp
-        return maybe, age, END - intent.created, intent.certainty == "CERTAIN_YES", intent.reason
-
     chosen: dict[UUID, Intent] = {}
     for intent in sorted(history, key=place, reverse=True):
         visible = intent.effective_timestamp <= as_of and intent.created <= (known_at or END)

@@ -1,4 +1,4 @@
-"""Run the suite once per database engine; arguments go to pytest as they are.
+"""Run the suite once per database engine, engines side by side; arguments go to pytest as they are.
 
 ENGINES="sqlite postgresql mariadb" demands the engines it names. Without it, those that answer are used
 and the others are printed with the reason.
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ KNOWN = ("sqlite", "postgresql", "mariadb")
 @dataclass(frozen=True)
 class Run:
     engine: str
+    output: str
     exit_status: int
     passed: int
     failed: int
@@ -50,9 +52,12 @@ def main() -> int:
 
     print("Engines:", *engines, *left_out, sep="\n  ", flush=True)
     coverage("erase")
-    runs = [run(engine, sys.argv[1:]) for engine in engines]
-    coverage("combine", "--quiet")
-    coverage("report")
+    runs = []
+    with ThreadPoolExecutor(max_workers=len(engines)) as pool:
+        for started in as_completed([pool.submit(run, engine, sys.argv[1:]) for engine in engines]):
+            runs.append(started.result())
+            print(f"\n{runs[-1].engine}\n{runs[-1].output}", flush=True)
+    print(coverage("combine", "--quiet").stdout, coverage("report").stdout)
     print(*left_out, *runs, sep="\n")
     return 0 if all(run.ok for run in runs) else 1
 
@@ -91,21 +96,22 @@ def login(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(engine: str, arguments: list[str]) -> Run:
-    print(f"\n{engine}", flush=True)
     with tempfile.TemporaryDirectory() as directory:
         junit = Path(directory, "junit.xml")
         start = time.monotonic()
-        status = coverage("run", "-m", "pytest", f"--junit-xml={junit}", *arguments, ENGINE=engine)
+        done = coverage("run", "-m", "pytest", f"--junit-xml={junit}", *arguments, ENGINE=engine)
         seconds = time.monotonic() - start
         counts = ElementTree.parse(junit).getroot()[0].attrib if junit.exists() else {}
     tests, skipped = int(counts.get("tests", 0)), int(counts.get("skipped", 0))
     failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
-    return Run(engine, status, tests - failed - skipped, failed, skipped, seconds)
+    return Run(engine, done.stdout, done.returncode, tests - failed - skipped, failed, skipped, seconds)
 
 
-def coverage(*arguments: str, **environment: str) -> int:
+def coverage(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "coverage", *arguments]
-    return subprocess.run(command, env=os.environ | environment).returncode
+    return subprocess.run(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 if __name__ == "__main__":

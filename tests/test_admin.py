@@ -17,8 +17,9 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
-from program_intent import admin
+from program_intent import admin, timeline
 from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
 from tests.builders import MOMENT, PROGRAM, make_intent, make_user, store_history
@@ -445,7 +446,7 @@ def test_a_walk_over_the_whole_table_would_show() -> None:
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 def test_nothing_is_counted(admin_client: Client, search: dict[str, Any]) -> None:
     make_user(pk=1_000_001)
-    fill(0, 200)
+    fill(0, 300)  # 30 for the program, more than are looked at
     with CaptureQueriesContext(connection) as queries:
         admin_client.get(LIST, search)
     assert len(queries) > 2
@@ -497,6 +498,156 @@ def test_of_a_program_with_too_many_intents_those_first_in_its_index_are_looked_
         f"This program has more than 20 intents: the list ends with learner {last.learner_id}. "
         "Search a learner and the program to see others."
     ]
+
+
+# The counts of a program
+
+
+def counts(client: Client, **parameters: Any) -> Any:
+    response = client.get(LIST, parameters)
+    page = response.content.decode()
+    shown = re.findall(r"<td>(\d+)</td>", page.partition("program-intent-counts")[2].partition("</table>")[0])
+    found = response.context["cl"].counts
+    assert shown == [str(count) for count in (found or {}).values()]
+    return found
+
+
+def test_a_search_for_a_program_shows_its_learners_per_certainty(admin_client: Client) -> None:
+    ann = make_user()
+    make_intent(learner=ann, certainty="MAYBE", effective_timestamp=MOMENT + timedelta(days=1))
+    for learner in (ann, make_user(), make_user()):
+        make_intent(learner=learner, certainty="CERTAIN_NO")
+    make_intent(certainty="MAYBE")
+    make_intent(certainty="CERTAIN_YES", program_uuid=OTHER_PROGRAM)
+    expected = {Certainty.CERTAIN_YES: 0, Certainty.CERTAIN_NO: 3, Certainty.MAYBE: 1}
+    assert counts(admin_client, q=f" {PROGRAM.hex} ") == expected
+    assert counts(admin_client, q=str(PROGRAM), certainty__exact="MAYBE", reason="RARE") == expected
+    assert counts(admin_client, q=f"{ann.pk} {PROGRAM}") == expected
+
+
+@pytest.mark.parametrize("search", ["", "1", "nobody", f"nobody {PROGRAM}", "\0"], ids=ascii)
+def test_without_a_program_nothing_is_counted(admin_client: Client, search: str) -> None:
+    make_intent()
+    assert counts(admin_client, q=search) is None
+    assert "Count the learners" not in admin_client.get(LIST, {"q": search, "count": "1"}).content.decode()
+
+
+@pytest.mark.usefixtures("small_bounds")
+def test_the_learners_of_a_program_with_many_intents_are_counted_only_when_asked_for(admin_client: Client) -> None:
+    fill(20, 240)
+    assert counts(admin_client, q=str(PROGRAM)) is None
+    page = admin_client.get(LIST, {"q": str(PROGRAM)}).content.decode()
+    (link,) = re.findall(r'<a href="\?([^"]+)">Count the learners', page)
+    asked = {name: values[0] for name, values in parse_qs(link.replace("&amp;", "&")).items()}
+    assert asked == {"q": str(PROGRAM), "count": "1"}
+    assert counts(admin_client, **asked) == {Certainty.CERTAIN_YES: 0, Certainty.CERTAIN_NO: 0, Certainty.MAYBE: 22}
+    assert "count" not in "".join(
+        re.findall(r'(?:href="|name=")([^"]*)"', admin_client.get(LIST, asked).content.decode())
+    )
+
+
+def test_the_counts_take_two_queries_more_however_many_learners(
+    admin_client: Client, django_assert_num_queries: Any
+) -> None:
+    for _ in range(10):
+        make_intent()
+        # as without a search; then whether the program has many intents, and the counts
+        with django_assert_num_queries(6 + 2):
+            admin_client.get(LIST, {"q": str(PROGRAM)})
+
+
+# The timeline
+
+
+def timeline_of(client: Client, intent: ProgramIntent) -> str:
+    """The section of the detail page."""
+    page = client.get(f"{LIST}{intent.pk}/change/").content.decode()
+    return page.partition('aria-labelledby="timeline-heading"')[2].partition("</section>")[0]
+
+
+def rows_of(section: str) -> list[list[str]]:
+    rows = [re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", row, re.DOTALL) for row in section.split("<tr")[2:]]
+    return [[re.sub(r"<[^>]+>", "", cell).strip() for cell in row] for row in rows]
+
+
+def test_the_detail_page_draws_the_timeline_and_explains_the_answer_below(admin_client: Client) -> None:
+    yes = make_intent(learner=make_user(), certainty="CERTAIN_YES", reason="BUNDLE_PURCHASE")
+    maybe = make_intent(
+        learner=yes.learner, certainty="MAYBE", reason="VISITED", effective_timestamp=MOMENT + timedelta(days=1)
+    )
+    later = make_intent(
+        learner=yes.learner,
+        certainty="CERTAIN_NO",
+        reason="ENDS",
+        effective_timestamp=timezone.now() + timedelta(days=9),
+    )
+    make_intent(learner=yes.learner, reason="OF_ANOTHER_PROGRAM", program_uuid=OTHER_PROGRAM)
+    make_intent(reason="OF_ANOTHER_LEARNER")
+    section = timeline_of(admin_client, maybe)
+    assert rows_of(section) == [
+        ["CERTAIN_YES", "BUNDLE_PURCHASE", "2022-04-12 04:30:00", shown(yes.created), "the answer"],
+        ["MAYBE", "VISITED (this page)", "2022-04-13 04:30:00", shown(maybe.created), "a certain intent beats MAYBE"],
+        ["CERTAIN_NO", "ENDS", shown(later.effective_timestamp), shown(later.created), "not counted: not yet true"],
+    ]
+    assert "Times are in America/New_York." in section
+    assert re.findall(r'href="([^"]+)"', section) == [f"{LIST}{each.pk}/change/" for each in (yes, later)]
+    assert re.findall(r'<g class="(\S+?) ?(marked)?"><title>\S+ (\S+)', section) == [
+        ("winner", "", "BUNDLE_PURCHASE"), ("not-counted", "", "ENDS"), ("lost", "marked", "VISITED")
+    ]  # fmt: skip
+
+
+def shown(moment: datetime) -> str:
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
+
+
+def test_a_long_history_is_bounded_and_leads_to_the_list(admin_client: Client) -> None:
+    ann = make_user(username="ann")
+    store_history(
+        ProgramIntent(
+            learner=ann,
+            program_uuid=PROGRAM,
+            reason="VISITED",
+            certainty="MAYBE",
+            effective_timestamp=MOMENT - timedelta(days=day),
+        )
+        for day in range(timeline.DRAWN + 12)
+    )
+    oldest = ann.program_intents.order_by("effective_timestamp").first()
+    section = timeline_of(admin_client, oldest)
+    assert len(rows_of(section)) == section.count("<title>") == timeline.DRAWN
+    assert "(this page)" in rows_of(section)[-1][1]
+    assert "12 older intents are left out" in section
+    link = section.partition('left out: <a href="')[2].partition('"')[0]
+    assert len(admin_client.get(link).context["cl"].result_list) == timeline.DRAWN + 12
+
+
+def test_the_timeline_takes_one_query_however_long_the_history(
+    admin_client: Client, django_assert_num_queries: Any
+) -> None:
+    ann = make_user()
+    admin_client.get(f"{LIST}{make_intent(learner=ann).pk}/change/")  # Django keeps the content type from then on
+    for day in range(1, 10):
+        intent = make_intent(learner=ann, effective_timestamp=MOMENT + timedelta(days=day))
+        # session, signed-in user, the intent, its learner, the history
+        with django_assert_num_queries(5):
+            admin_client.get(f"{LIST}{intent.pk}/change/")
+
+
+def test_an_answer_to_come_is_drawn_though_none_counts_yet(admin_client: Client) -> None:
+    intent = make_intent(effective_timestamp=timezone.now() + timedelta(days=1))
+    ((_, reason, _, _, verdict),) = rows_of(timeline_of(admin_client, intent))
+    assert (reason, verdict) == ("BUNDLE_PURCHASE (this page)", "not counted: not yet true")
+
+
+def test_who_may_not_look_is_told_nothing_and_nothing_is_asked(client: Client) -> None:
+    intent = make_intent()
+    client.force_login(make_staff("add_programintent"))
+    for path in (f"{LIST}{intent.pk}/change/", f"{LIST}?q={PROGRAM}"):
+        with CaptureQueriesContext(connection) as queries:
+            response = client.get(path)
+        assert response.status_code == 403
+        assert "BUNDLE_PURCHASE" not in response.content.decode()
+        assert [query["sql"] for query in queries if "CERTAIN" in query["sql"] or "COUNT(" in query["sql"]] == []
 
 
 # Read-only

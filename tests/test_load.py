@@ -5,7 +5,7 @@ import gzip
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from tqdm import TMonitor
 
 from program_intent import load as load_module
-from program_intent import store
 from program_intent.models import ProgramIntent
 from program_intent.sources import report_file
 from program_intent.sources.report_file import Block, CsvReport
+from program_intent.store import PreparedRows, Spelled
 from tests.reports import PROGRAM, ROOT, Counts, load, make_learners, make_row, stored, write_report
 
 pytestmark = pytest.mark.django_db
@@ -37,6 +37,7 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_file, "BLOCK", 3)
 
 
+@pytest.mark.slow
 def test_the_real_report_loads_whole_and_again_as_duplicates_and_dry_runs_foretell_both() -> None:
     with gzip.open(REAL_REPORT, "rt", newline="") as file:
         keys = {int(row["learner"]) for row in csv.DictReader(file)}
@@ -183,12 +184,12 @@ def test_a_load_that_is_stopped_leaves_no_thread_behind(tmp_path: Path) -> None:
             assert not thread.is_alive()
 
 
-def interrupting(times: int) -> Callable[[Sequence[store.Spelled], str], tuple[int, set[store.Spelled]]]:
+def interrupting(times: int) -> Callable[..., tuple[int, set[Spelled]]]:
     """Ctrl-C at the worst moment: when a batch is stored and not yet counted."""
-    write_batch = store.write_batch
+    write = PreparedRows.write
 
-    def write_and_interrupt(rows: Sequence[store.Spelled], using: str) -> tuple[int, set[store.Spelled]]:
-        written = write_batch(rows, using)
+    def write_and_interrupt(rows: PreparedRows, *, all_new: bool) -> tuple[int, set[Spelled]]:
+        written = write(rows, all_new=all_new)
         for _ in range(times):
             signal.raise_signal(signal.SIGINT)
         return written
@@ -203,7 +204,7 @@ def test_ctrl_c_waits_for_the_batch_to_be_counted_unless_pressed_twice(
 ) -> None:
     make_learners(9)
     path = write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 10)])
-    monkeypatch.setattr(store, "write_batch", interrupting(times))
+    monkeypatch.setattr(PreparedRows, "write", interrupting(times))
     loaded = load(path)
     assert (loaded.status, loaded.counts) == (1, (counted, counted, 0, 0))
     assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
@@ -217,7 +218,7 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
 ) -> None:
     """So memory holds two batches, however slow the database is."""
     make_learners(12)
-    blocks, write_batch = CsvReport.blocks, store.write_batch
+    blocks, write = CsvReport.blocks, PreparedRows.write
     read = 0
     read_when_writing = []
 
@@ -227,12 +228,12 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
             read += len(block.rows)
             yield block
 
-    def slow_write_batch(rows: Sequence[store.Spelled], using: str) -> tuple[int, set[store.Spelled]]:
+    def slow_write(rows: PreparedRows, *, all_new: bool) -> tuple[int, set[Spelled]]:
         time.sleep(0.05)
         read_when_writing.append(read)
-        return write_batch(rows, using)
+        return write(rows, all_new=all_new)
 
     monkeypatch.setattr(CsvReport, "blocks", counting_blocks)
-    monkeypatch.setattr(store, "write_batch", slow_write_batch)
+    monkeypatch.setattr(PreparedRows, "write", slow_write)
     load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 13)]))
     assert read_when_writing[:4] == [6, 9, 12, 12]

@@ -194,6 +194,7 @@ def read_terminal(descriptor: int) -> Iterator[bytes]:
 # Killed and interrupted
 
 
+@pytest.mark.slow
 def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undisturbed_one(tmp_path: Path) -> None:
     rows = many(2 * BATCH + 10_000)
     path = write_report(tmp_path / "report.csv", *as_csv(rows))
@@ -256,6 +257,7 @@ def load_side_by_side(*reports: Sequence[StoredRow]) -> list[Loaded]:
         return [end(first), end(second)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["the same order", "another order"])
 def test_two_loads_of_the_same_rows_at_once_store_each_once_and_their_counts_add_up(order: str) -> None:
     rows = many(BATCH + 10_000)
@@ -295,6 +297,7 @@ def peak_memory(*arguments: object) -> int:
     return int(result.stdout.split()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [(), ("--dry-run",)], ids=["real", "dry"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, option: tuple[str, ...]) -> None:
     rows = many(100_000)

@@ -7,14 +7,22 @@ import pytest
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.test import override_settings
+from rest_framework.test import APIClient
 
 from program_intent import store
-from program_intent.api import get_latest_certain_intents, record_intent, record_intents
+from program_intent.api import (
+    explain_latest_certain_intent,
+    get_intent_history,
+    get_latest_certain_intents,
+    record_intent,
+    record_intents,
+)
 from program_intent.data import Certainty
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
 from program_intent.models import ProgramIntent
 from program_intent.validation import NewIntent
-from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, spelled
+from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, spelled, write_batch
+from tests.rest import CHANGES
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
 
@@ -82,8 +90,21 @@ def test_a_new_row_is_judged_by_the_write_database(learner: Any) -> None:
 def test_the_question_is_asked_of_the_read_database(learner: Any) -> None:
     intent, _ = record_intent(**make_row(learner=learner))
     assert get_latest_certain_intents(learner) == {}
+    assert get_intent_history(learner) == []
+    assert explain_latest_certain_intent(learner, PROGRAM).winner is None
     QuerySet[ProgramIntent](ProgramIntent, using="default").bulk_create(list(ProgramIntent.objects.using("other")))
     assert get_latest_certain_intents(learner) == {PROGRAM: intent}
+    assert get_intent_history(learner) == [intent]
+    assert explain_latest_certain_intent(learner, PROGRAM).winner == intent
+
+
+def test_changes_over_rest_and_their_learners_are_read_from_the_write_database(learner: Any) -> None:
+    """A replica may not know a new learner yet."""
+    record_intent(**make_row(learner=learner))
+    client = APIClient()
+    client.force_authenticate(User(is_superuser=True))
+    (intent,) = client.get(CHANGES).json()["intents"]
+    assert intent["learner"] == learner.pk
 
 
 def test_a_named_database_is_used_without_a_router() -> None:
@@ -100,9 +121,9 @@ def test_a_batch_of_the_loader_is_written_to_the_database_it_names() -> None:
     user.save(using="other")
     row = NewIntent(user.pk, PROGRAM, "A", Certainty.MAYBE, MOMENT)
     rows = spelled(store.speller("other"), [row])
-    assert store.write_batch(rows, "other") == (1, set())
-    assert store.write_batch(rows, "other") == (0, set())
-    assert store.write_batch(rows, "default") == (0, set(rows))
+    assert write_batch(rows, "other") == (1, set())
+    assert write_batch(rows, "other") == (0, set())
+    assert write_batch(rows, "default") == (0, set(rows))
     assert (written("default"), written("other")) == (0, 1)
 
 

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -14,12 +15,33 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from program_intent import api
 from program_intent.data import FIELDS
+from program_intent.exceptions import ChangesError
 from program_intent.rest_api import openapi
 from program_intent.rest_api.serializers import ProgramIntentErrorsSerializer
+from tests.rest import CHANGES, COUNTS, EXPLAIN, LATEST, OF_PROGRAM, PROGRAM, QUERY, READS, RECORD
 
-RECORD = "/api/program-intent/v1/program-intents/"
-LATEST = "/api/program-intent/v1/program-intents/latest-certain/"
+PREFIX = "/api/program-intent/"
+# What reads by GET, each with the name of its operation.
+NAMES = {
+    RECORD: "history",
+    LATEST: "latest_certain",
+    EXPLAIN: "explain",
+    CHANGES: "changes",
+    OF_PROGRAM: "program_latest_certain",
+    COUNTS: "program_counts",
+}
+STATUSES = {
+    "program_intents_record": {"200", "201", "400", "401", "403", "413", "415"},
+    "program_intents_history": {"200", "400", "401", "403"},
+    "program_intents_latest_certain": {"200", "304", "400", "401", "403", "412"},
+    "program_intents_latest_certain_query": {"200", "400", "401", "403", "413", "415"},
+    "program_intents_explain": {"200", "400", "401", "403"},
+    "program_intents_changes": {"200", "400", "401", "403", "503"},
+    "program_intents_program_latest_certain": {"200", "400", "401", "403"},
+    "program_intents_program_counts": {"200", "400", "401", "403"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +62,30 @@ def client(db: None) -> APIClient:
     return client
 
 
+def operations(schema: Any) -> dict[str, Any]:
+    """Ours, by their ids."""
+    return {
+        operation["operationId"].removeprefix("program_intents_"): operation
+        for path, methods in schema["paths"].items()
+        if path.startswith(PREFIX)
+        for operation in methods.values()
+    }
+
+
 def bodies(schema: Any) -> Iterator[tuple[str, Any]]:
     """Each body that is sent or answered, with its place."""
-    for path, method in ((RECORD, "post"), (LATEST, "get")):
-        operation = schema["paths"][path][method]
+    for name, operation in operations(schema).items():
         for content_type, body in operation.get("requestBody", {}).get("content", {}).items():
-            yield f"{method} {content_type}", body
+            yield f"{name} {content_type}", body
         for status, response in operation["responses"].items():
-            yield f"{method} {status}", response["content"]["application/json"]
+            if status != "304":
+                yield f"{name} {status}", response["content"]["application/json"]
+
+
+def parameters(schema: Any) -> Iterator[tuple[str, Any]]:
+    for name, operation in operations(schema).items():
+        for parameter in operation.get("parameters", []):
+            yield f"{name} {parameter['name']}", parameter
 
 
 def without_what_varies(answer: Any) -> Any:
@@ -73,21 +111,27 @@ def test_generating_the_schema_gives_a_valid_one_without_a_warning(settings: Set
 
 
 def test_operations_keep_their_names_and_statuses(schema: Any) -> None:
-    record, latest = schema["paths"][RECORD]["post"], schema["paths"][LATEST]["get"]
-    assert (record["operationId"], latest["operationId"]) == (
-        "program_intents_record",
-        "program_intents_latest_certain",
-    )
-    assert record["tags"] == latest["tags"] == ["program-intents"]
-    assert set(record["responses"]) == {"200", "201", "400", "401", "403", "413", "415"}
-    assert set(latest["responses"]) == {"200", "400", "401", "403"}
-    assert {parameter["name"] for parameter in latest["parameters"]} == {"learner", "program_uuid", "as_of", "known_at"}
+    documented = operations(schema)
+    assert {each["operationId"]: set(each["responses"]) for each in documented.values()} == STATUSES
+    assert all(each["tags"] == ["program-intents"] for each in documented.values())
+
+
+@pytest.mark.parametrize("url", READS)
+def test_each_parameter_that_is_read_is_documented(schema: Any, url: str) -> None:
+    documented = operations(schema)[NAMES[url]]["parameters"]
+    queried = {parameter["name"] for parameter in documented if parameter["in"] == "query"}
+    assert queried == set(READS[url])
+
+
+def test_the_tag_of_an_answer_is_documented(schema: Any) -> None:
+    latest = operations(schema)["latest_certain"]
+    assert "If-None-Match" in {parameter["name"] for parameter in latest["parameters"] if parameter["in"] == "header"}
+    assert all(latest["responses"][status]["headers"]["ETag"]["examples"] for status in ("200", "304"))
 
 
 def test_every_body_and_parameter_has_examples_that_its_schema_allows(schema: Any) -> None:
-    parts = dict(bodies(schema))
-    parts |= {parameter["name"]: parameter for parameter in schema["paths"][LATEST]["get"]["parameters"]}
-    assert len(parts) == 3 + 7 + 4 + 4
+    parts = {**dict(bodies(schema)), **dict(parameters(schema))}
+    assert len(parts) == 3 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3
     for place, part in parts.items():
         assert part["examples"], place
         for example in part["examples"].values():
@@ -104,32 +148,76 @@ def test_the_examples_are_what_the_api_answers(client: APIClient, schema: Any) -
     assert without_what_varies(intent) == without_what_varies(openapi.INTENT)
     refused = client.post(RECORD, {**one, "certainty": "YES"}, format="json")
     assert refused.json() == openapi.REFUSED
-    assert client.get(LATEST, {"learner": 8}).json() == openapi.UNKNOWN
+    for url in (LATEST, RECORD, EXPLAIN):
+        assert client.get(url, {"learner": 8}).json() == openapi.UNKNOWN
     too_many = client.post(RECORD, [one] * 1001, format="json").json()
-    assert too_many in [example["value"] for example in dict(bodies(schema))["post 400"]["examples"].values()]
+    assert too_many in [example["value"] for example in dict(bodies(schema))["record 400"]["examples"].values()]
 
 
-def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any) -> None:
-    row = {**openapi.NEW, "learner": 7}
-    anonymous = APIClient()
+def test_the_examples_of_reads_are_what_the_api_answers(client: APIClient, schema: Any) -> None:
+    for example in (openapi.NEW, {**openapi.LOSER, "learner": 7}):
+        client.post(RECORD, example, format="json")
+    examples = {place: next(iter(body["examples"].values()))["value"] for place, body in bodies(schema)}
+    explanation = client.get(EXPLAIN, {"program_uuid": PROGRAM, "as_of": "2026-03-01T00:00:00Z"}).json()
+    assert without_what_varies(explanation) == without_what_varies(openapi.EXPLANATION)
+    assert client.get(f"{CHANGES}?after={openapi.CHANGES['cursor']}").status_code == 200
+    query = examples["latest_certain_query application/json"]
     answers = {
-        "post 201": client.post(RECORD, row, format="json"),
-        "post 200": client.post(RECORD, row, format="json"),
-        "post 200 of an array": client.post(RECORD, [row, {}, 5, {"learner": 8}], format="json"),
-        "post 400": client.post(RECORD, {"learner": "x"}, format="json"),
-        "post 400 of a text": client.post(RECORD, "x", format="json"),
-        "post 403": anonymous.post(RECORD, row, format="json"),
-        "post 413": client.post(RECORD, "a" * 10**7, format="json"),
-        "post 415": client.post(RECORD, "a", content_type="text/plain"),
-        "get 200": client.get(LATEST),
-        "get 400": client.get(LATEST, {"learner": "x", "as_of": "x", "known_at": "x", "program_uuid": "x"}),
-        "get 403": anonymous.get(LATEST),
+        "latest_certain 200": client.get(LATEST),
+        "latest_certain_query 200": client.post(QUERY, query, format="json"),
+        "program_latest_certain 200": client.get(OF_PROGRAM),
+        "history 200": client.get(RECORD, {"certainty": "CERTAIN_YES"}),
+        "latest_certain_query 400": client.post(QUERY, {"learners": [8]}, format="json"),
+        "changes 400": client.get(CHANGES, {"after": "x"}),
+        "program_counts 400": client.get(COUNTS.replace(PROGRAM, "x")),
+        "program_latest_certain 400": client.get(OF_PROGRAM.replace(PROGRAM, "x")),
     }
+    for place, response in answers.items():
+        assert without_what_varies(response.json()) == without_what_varies(examples[place]), place
+
+
+def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {**openapi.NEW, "learner": 7}
+    anonymous, powerless = APIClient(), APIClient()
+    powerless.force_authenticate(User.objects.create(username="bob"))
+    answers = {
+        "record 201": client.post(RECORD, row, format="json"),
+        "record 200": client.post(RECORD, row, format="json"),
+        "record 200 of an array": client.post(RECORD, [row, {}, 5, {"learner": 8}], format="json"),
+        "record 400": client.post(RECORD, {"learner": "x"}, format="json"),
+        "record 400 of a text": client.post(RECORD, "x", format="json"),
+        "record 403": anonymous.post(RECORD, row, format="json"),
+        "record 413": client.post(RECORD, "a" * 10**7, format="json"),
+        "record 415": client.post(RECORD, "a", content_type="text/plain"),
+        "latest_certain 200": client.get(LATEST),
+        "latest_certain 412": client.get(LATEST, headers={"If-Match": '"a"'}),
+        "history 200": client.get(RECORD),
+        "history 200 of pages": client.get(RECORD, {"limit": 1}),
+        "explain 200": client.get(EXPLAIN, {"program_uuid": PROGRAM, "known_at": openapi.NEW["effective_timestamp"]}),
+        "explain 400": client.get(EXPLAIN),
+        "latest_certain_query 200": client.post(QUERY, {"learners": ["7"]}, format="json"),
+        "latest_certain_query 400": client.post(QUERY, {"program_uuids": 5}, format="json"),
+        "latest_certain_query 400 of a value": client.post(QUERY, {"learners": [], "as_of": 5}, format="json"),
+        "latest_certain_query 413": client.post(QUERY, "a" * 10**7, format="json"),
+        "latest_certain_query 415": client.post(QUERY, "a", content_type="text/plain"),
+        "program_latest_certain 200": client.get(OF_PROGRAM),
+        "program_counts 200": client.get(COUNTS),
+        "changes 200": client.get(CHANGES),
+    }
+    for url, name in NAMES.items():
+        wrong = dict.fromkeys(READS[url], "x")
+        answers[f"{name} 400"] = client.get(url, wrong)
+        answers[f"{name} 400 but for the learner"] = client.get(url, {**wrong, "learner": "7"})
+        answers[f"{name} 403"] = anonymous.get(url)
+        answers[f"{name} 403 of others"] = powerless.get(url, {"learner": "7"})
+    with monkeypatch.context() as patch:
+        patch.setattr(api, "get_intent_changes", Mock(side_effect=ChangesError("Not here.")))
+        answers["changes 503"] = client.get(CHANGES)
     documented = dict(bodies(schema))
     for name, response in answers.items():
-        method, status, *_ = name.split()
+        call, status, *_ = name.split()
         assert response.status_code == int(status), name
-        assert problems(schema, documented[f"{method} {status}"]["schema"], response.json()) == [], name
+        assert problems(schema, documented[f"{call} {status}"]["schema"], response.json()) == [], name
 
 
 def test_errors_are_documented_for_every_field_that_is_judged() -> None:

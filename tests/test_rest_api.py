@@ -642,8 +642,8 @@ def test_an_anonymous_user_of_a_custom_authentication_is_refused(db: None) -> No
     assert post(client, make_row()).status_code == 403
 
 
-@pytest.mark.parametrize("method", ["put", "patch", "delete", "get"])
-def test_other_methods_than_post_are_405_where_intents_are_recorded(as_staff: APIClient, method: str) -> None:
+@pytest.mark.parametrize("method", ["put", "patch", "delete"])
+def test_other_methods_are_405_where_intents_are_recorded(as_staff: APIClient, method: str) -> None:
     response = getattr(as_staff, method)(RECORD, {}, format="json")
     assert answer(response, 405) == {"detail": f'Method "{method.upper()}" not allowed.'}
 
@@ -758,12 +758,12 @@ def test_an_array_costs_as_many_queries_as_two_rows(
 # As a part of the host
 
 
-def test_the_browsable_api_shows_both_calls(ada: User, as_ada: APIClient) -> None:
+@pytest.mark.parametrize("url", [LATEST, RECORD])
+def test_the_browsable_api_shows_the_intents(ada: User, as_ada: APIClient, url: str) -> None:
     record(ada)
-    for url, shown in ((LATEST, "BUNDLE_PURCHASE"), (RECORD, "405 Method Not Allowed")):
-        page = as_ada.get(url, HTTP_ACCEPT="text/html")
-        assert page["Content-Type"].startswith("text/html")
-        assert shown in page.content.decode()
+    page = as_ada.get(url, HTTP_ACCEPT="text/html")
+    assert page["Content-Type"].startswith("text/html")
+    assert "BUNDLE_PURCHASE" in page.content.decode()
 
 
 def test_options_describe_the_calls(as_ada: APIClient) -> None:
@@ -805,7 +805,11 @@ settings.configure(
         "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.AllowAny"],
         "DEFAULT_VERSIONING_CLASS": "rest_framework.versioning.NamespaceVersioning",
         "ALLOWED_VERSIONS": ["v9"],
+        "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.LimitOffsetPagination", "PAGE_SIZE": 1,
+        "DEFAULT_FILTER_BACKENDS": ["rest_framework.filters.SearchFilter"], "SEARCH_PARAM": "reason",
+        "ORDERING_PARAM": "limit", "VERSION_PARAM": "learner", "URL_FORMAT_OVERRIDE": "certainty",
         "DATETIME_FORMAT": "%d", "NON_FIELD_ERRORS_KEY": "x", "STRICT_JSON": False, "UNAUTHENTICATED_USER": None,
+        "COMPACT_JSON": False, "UNICODE_JSON": False,
     },
 )
 django.setup()
@@ -822,6 +826,13 @@ answers = [client.post(url, row, format="json")]
 client.force_authenticate(User.objects.create(username="ada"))
 answers += [client.post(url, row, format="json"), client.get(url + "latest-certain/")]
 answers += [client.post(url, 5, format="json"), client.post(url, '{"reason": NaN}', content_type="application/json")]
+of_program = "/api/v1/programs/" + row["program_uuid"] + "/"
+reads = [url + "?limit=1&reason=BUNDLE_PURCHASE", url + "explain/?program_uuid=" + row["program_uuid"]]
+reads += [url + "changes/", of_program + "latest-certain/", of_program + "counts/"]
+answers += [client.get(reads[-1])]
+client.force_authenticate(User.objects.create(username="root", is_superuser=True))
+answers += [client.get(read + ("&" if "?" in read else "?") + "learner=1") for read in reads]
+answers += [client.post(url + "latest-certain/query/", {"learners": [1]}, format="json")]
 print(json.dumps([[answer.status_code, answer.json()] for answer in answers]))
 """
 
@@ -831,13 +842,22 @@ def test_a_host_whose_drf_settings_differ_in_everything_gets_the_same_answers() 
     script = CONTRARY_HOST.replace("{row}", repr(make_row()))
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    anonymous, recorded, told, number, not_a_number = json.loads(result.stdout)
+    anonymous, recorded, told, number, not_a_number, forbidden, *reads = json.loads(result.stdout)
     assert anonymous == [401, {"detail": "Authentication credentials were not provided."}]
     assert recorded == [201, {"id": 1, "learner": 1, **make_row(), "created": recorded[1]["created"]}]
     assert recorded[1]["created"].endswith("Z")
     assert told == [200, [recorded[1]]]
     assert number == [400, {"non_field_errors": ["Expected an object with the fields of an intent, not 5."]}]
     assert not_a_number[0] == 400
+    assert forbidden == [403, {"detail": "You need the permission program_intent.view_programintent."}]
+    history, explanation, changes, of_program, counts, query = (answer for status, answer in reads if status == 200)
+    assert history == {"next": None, "previous": None, "results": [recorded[1]]}
+    assert explanation["as_of"].endswith("Z")
+    assert explanation["winner"] == recorded[1]
+    assert changes["intents"] == [recorded[1]]
+    assert of_program == {"next": None, "results": [recorded[1]]}
+    assert counts == {"CERTAIN_YES": 1, "CERTAIN_NO": 0, "MAYBE": 0}
+    assert query == [{"learner": 1, "intents": [recorded[1]]}]
 
 
 @pytest.mark.parametrize("missing", ["rest_framework", "drf_spectacular"])

@@ -18,7 +18,7 @@ from program_intent.api import record_intent, record_intents
 from program_intent.data import Certainty, Intent, Outcome
 from program_intent.models import ProgramIntent
 from program_intent.validation import NewIntent
-from tests.builders import MOMENT, make_intent, make_row, make_user, spelled
+from tests.builders import MOMENT, make_intent, make_row, make_user, spelled, write_batch
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ def test_batches_of_loaders_at_once_count_what_each_has_added(rows: list[dict[st
         def counted() -> int:
             added = 0
             for start in range(0, len(mine), 10):
-                count, refused = store.write_batch(mine[start : start + 20], "default")
+                count, refused = write_batch(mine[start : start + 20], "default")
                 assert refused <= {batch[-1]}
                 added += count
             return added

@@ -7,8 +7,8 @@
     Rows of that form as one parameter set for the calls below; neither of the two touches the database.
 ``insert(connection, prepared, created)``
     Store the rows that are new and whose learner exists; the primary keys given to them.
-``count_inserted(connection, prepared, created)``
-    The same, and only how many there were.
+``count_inserted(connection, prepared, created, *, all_new)``
+    The same, and only how many there were; faster if ``all_new`` is what turns out to be true.
 ``stored(connection, prepared)``
     The rows that are stored: position among the rows, primary key, created.
 ``unknown(connection, prepared)``

@@ -24,7 +24,9 @@ def insert(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: 
     return {key for row in rows if (key := _insert_one(connection, row, created)) is not None}
 
 
-def count_inserted(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime) -> int:
+def count_inserted(
+    connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime, *, all_new: bool = False
+) -> int:
     return len(insert(connection, rows, created))
 
 

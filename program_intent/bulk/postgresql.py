@@ -1,6 +1,7 @@
 """PostgreSQL: the rows as one array per column, which needs no temporary table and no COPY."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
@@ -25,8 +26,14 @@ _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 
 
 def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
-    learners, *columns = zip(*rows, strict=True)
-    params = (_learners(learners), *('{"' + '","'.join(column) + '"}' for column in columns))
+    learners, programs, reasons, certainties, times = zip(*rows, strict=True)
+    params = (
+        _learners(learners),
+        f"{{{','.join(programs)}}}",
+        '{"' + '","'.join(reasons) + '"}',  # quoted, because NULL is a reason too
+        f"{{{','.join(certainties)}}}",
+        '{"' + '+00","'.join(times) + '+00"}',
+    )
     # Without its length, to which a cast would cut a longer key: it would then name another user.
     unlimited = learner_type(connection).partition("(")[0]
     return Prepared(_ROWS.format(learner_type=unlimited), params, len(rows))
@@ -48,15 +55,18 @@ def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetim
         return {key for (key,) in cursor.fetchall()}
 
 
-def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
-    """Look up what is there, then insert plainly: 1.5 times as fast as ON CONFLICT, which inserts speculatively.
+def count_inserted(
+    connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime, *, all_new: bool = False
+) -> int:
+    """Insert plainly, 1.5 times as fast as ON CONFLICT, which inserts speculatively.
 
-    Only where another writer got in between is the batch done again with ON CONFLICT.
+    What is there is looked up first, unless all is said to be new. Where a row is there after all, that is undone and
+    done again: with the look-up, and where another writer got in between that and the insert, with ON CONFLICT.
     """
+    for where in ("", NOT_STORED) if all_new else (NOT_STORED,):
+        with connection.cursor() as cursor, suppress(IntegrityError), transaction.atomic(using=connection.alias):
+            execute_insert(connection, cursor, prepared, created, where=where)
+            return int(cursor.rowcount)
     with connection.cursor() as cursor:
-        try:
-            with transaction.atomic(using=connection.alias):
-                execute_insert(connection, cursor, prepared, created, where=NOT_STORED)
-        except IntegrityError:
-            execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
+        execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
         return int(cursor.rowcount)

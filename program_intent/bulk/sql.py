@@ -5,9 +5,9 @@
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
 from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -21,14 +21,14 @@ from program_intent.models import ProgramIntent
 _INSERT = """
 INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created)
 SELECT s.learner_id, s.program_uuid, s.reason, s.certainty, s.effective_timestamp, %s
-FROM {rows} JOIN {users} ON {is_learner} {where}
+FROM {rows} {of_users} {where}
 ORDER BY s.learner_id, s.program_uuid, s.certainty, s.effective_timestamp, s.reason
 {on_conflict}
 """
 _STORED = "SELECT s.position, t.id, t.created FROM {rows} {join_stored} ON {is_same} {lock}"
 _UNKNOWN = """
-SELECT s.position FROM {rows} LEFT JOIN {users} ON {is_learner} LEFT JOIN {table} t ON {is_same}
-WHERE u.{key} IS NULL AND t.id IS NULL
+SELECT s.position FROM {rows} LEFT JOIN {users} ON {is_learner}
+WHERE u.{key} IS NULL AND NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same})
 """
 NOT_STORED = "WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same})"
 
@@ -57,10 +57,11 @@ def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[Spelled]]
     SQLite compares texts, so a time in any other spelling would slip past the unique key.
     """
     learner = ProgramIntent._meta.get_field("learner").target_field
-    spell_uuid = lru_cache(maxsize=4096)(str if connection.features.has_native_uuid_field else attrgetter("hex"))
+    spell_uuid: Callable[[UUID], str] = str if connection.features.has_native_uuid_field else attrgetter("hex")
     adapt_time: Callable[[datetime], Any] = connection.ops.adapt_datetimefield_value
-    if not connection.features.supports_timezones and connection.timezone is UTC:
-        adapt_time = methodcaller("replace", tzinfo=None)  # the same in a quarter of the time
+    if connection.features.supports_timezones or connection.timezone is UTC:
+        # Rows are in UTC. The same as Django's in a quarter of the time; PostgreSQL is told the zone with the column.
+        adapt_time = methodcaller("replace", tzinfo=None)
 
     def spell_learner(key: Any) -> int | str:
         key = learner.get_db_prep_value(key, connection)
@@ -69,8 +70,13 @@ def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[Spelled]]
     def spell(learners: Any, programs: Any, reasons: Any, certainties: Any, times: Any) -> Iterator[Spelled]:
         if set(map(type, learners)) != {int}:
             learners = map(spell_learner, learners)
+        # By identity, because a UUID takes as long to hash as to spell, and a report's few programs are few objects.
+        spelled = {
+            key: spell_uuid(program) for key, program in dict(zip(map(id, programs), programs, strict=True)).items()
+        }
+        spelled_programs = map(spelled.__getitem__, map(id, programs))
         spelled_times = map(str, map(adapt_time, times))
-        return zip(learners, map(spell_uuid, programs), reasons, certainties, spelled_times, strict=True)
+        return zip(learners, spelled_programs, reasons, certainties, spelled_times, strict=True)
 
     return spell
 
@@ -126,12 +132,16 @@ def _names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     key = quote(str(user.pk.column))
     table = quote(ProgramIntent._meta.db_table)
     columns = ("program_uuid", "certainty", "effective_timestamp", "reason")
+    users, is_learner = f"{quote(user.db_table)} u", same_learner(vendor, f"u.{key}")
+    # Each row's learner is looked up: PostgreSQL's planner would read the index of all users for every batch.
+    looked_up = f"JOIN LATERAL (SELECT FROM {users} WHERE {is_learner} OFFSET 0) u ON true"
     by_unique_key = f"STRAIGHT_JOIN {table} t FORCE INDEX (program_intent_once)"
     return {
         "table": table,
-        "users": f"{quote(user.db_table)} u",
+        "users": users,
         "key": key,
-        "is_learner": same_learner(vendor, f"u.{key}"),
+        "is_learner": is_learner,
+        "of_users": looked_up if vendor == "postgresql" else f"JOIN {users} ON {is_learner}",
         "is_same": " AND ".join([same_learner(vendor, "t.learner_id"), *(f"t.{name} = s.{name}" for name in columns)]),
         # A row met by our insert may be newer than the snapshot of the caller's REPEATABLE READ transaction.
         "lock": "LOCK IN SHARE MODE" if vendor == "mysql" else "",

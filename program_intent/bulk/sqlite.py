@@ -29,7 +29,9 @@ def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetim
         return {key for (key,) in cursor.fetchall()}
 
 
-def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
+def count_inserted(
+    connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime, *, all_new: bool = False
+) -> int:
     with connection.cursor() as cursor:
         execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
         return int(cursor.rowcount)

@@ -1,4 +1,4 @@
-"""What drf-spectacular says of the two calls; tests hold the examples against the real answers."""
+"""What drf-spectacular says of the calls; tests hold the examples against the real answers."""
 
 from typing import Any
 
@@ -12,13 +12,22 @@ from drf_spectacular.utils import (
     extend_schema,
 )
 
+from program_intent.rest_api.conditional import PreconditionFailed
 from program_intent.rest_api.serializers import (
+    CERTAINTIES,
+    ExplanationSerializer,
+    HistoryPageSerializer,
+    LearnerIntentsSerializer,
+    LearnersQuerySerializer,
     NewProgramIntentSerializer,
+    ProgramCountsSerializer,
     ProgramIntentBatchSerializer,
+    ProgramIntentChangesSerializer,
     ProgramIntentDetailSerializer,
     ProgramIntentErrorsSerializer,
     ProgramIntentQueryErrorsSerializer,
     ProgramIntentSerializer,
+    ProgramPageSerializer,
 )
 
 TAGS = ["program-intents"]
@@ -41,6 +50,26 @@ BATCH = {
         {"status": "rejected", "intent": None, "errors": UNKNOWN},
     ],
 }
+LOSER = {
+    **INTENT,
+    "id": 58050,
+    "certainty": "MAYBE",
+    "reason": "VISITED",
+    "effective_timestamp": "2026-02-02T00:00:00Z",
+}
+EXPLANATION = {
+    "learner": 7,
+    "program_uuid": NEW["program_uuid"],
+    "as_of": "2026-03-01T00:00:00Z",
+    "known_at": None,
+    "winner": INTENT,
+    "lost": [{"intent": LOSER, "clause": "CERTAIN_BEATS_MAYBE", "words": "a certain intent beats MAYBE"}],
+    "not_counted": [],
+}
+COUNTS = {"CERTAIN_YES": 2, "CERTAIN_NO": 0, "MAYBE": 1}
+CHANGES = {"intents": [INTENT], "cursor": "1.58051"}
+NO_CURSOR = {"after": ["Expected a cursor that an earlier call gave, not 'x'."]}
+ETAG = 'W/"5d41402abc4b2a76b9719d911017c592"'
 
 
 def example(name: str, value: Any) -> OpenApiExample:
@@ -54,6 +83,74 @@ def detail(description: str, name: str, text: str) -> OpenApiResponse:
 FORM = OpenApiRequest(NewProgramIntentSerializer, examples=[example("One intent of the caller", NEW)])
 UNAUTHENTICATED = detail("Not signed in", "Not signed in", "Authentication credentials were not provided.")
 FORBIDDEN = "Not permitted, or not signed in where the host's authentication names no scheme"
+MAY_NOT_VIEW = detail(
+    FORBIDDEN,
+    "Not permitted",
+    "To name another learner than yourself you need the permission program_intent.view_programintent.",
+)
+MAY_NOT_VIEW_EVERYONE = detail(FORBIDDEN, "Not permitted", "You need the permission program_intent.view_programintent.")
+TOO_LARGE = detail(
+    "The body is larger than the host's `DATA_UPLOAD_MAX_MEMORY_SIZE`",
+    "Too large",
+    "Request body exceeded settings.DATA_UPLOAD_MAX_MEMORY_SIZE.",
+)
+
+
+def unsupported(description: str) -> OpenApiResponse:
+    return detail(description, "Unsupported", 'Unsupported media type "text/plain" in request.')
+
+
+def refused(description: str, name: str, errors: dict[str, list[str]]) -> OpenApiResponse:
+    return OpenApiResponse(ProgramIntentQueryErrorsSerializer, description, [example(name, errors)])
+
+
+LEARNER = OpenApiParameter(
+    "learner",
+    description=(
+        "The user, named by the host's `LEARNER_LOOKUP_FIELD`; the caller if left out. Others need the permission"
+        " `program_intent.view_programintent`."
+    ),
+    examples=[example("By primary key", "7")],
+)
+PROGRAMS = OpenApiParameter(
+    "program_uuid",
+    OpenApiTypes.UUID,
+    many=True,
+    description="Only this program; can be given several times. All programs if left out.",
+    examples=[example("Two programs", [NEW["program_uuid"], "51032e48-04ca-5d43-901a-80cd294a21e1"])],
+)
+AS_OF = OpenApiParameter(
+    "as_of",
+    OpenApiTypes.DATETIME,
+    description="Count what was true by then; now if left out. A `+` in it is written `%2B`.",
+    examples=[example("UTC", "2026-03-01T00:00:00Z")],
+)
+KNOWN_AT = OpenApiParameter(
+    "known_at",
+    OpenApiTypes.DATETIME,
+    description="Count what had been written by then; everything if left out.",
+    examples=[example("With an offset", "2026-03-01T02:00:00+02:00")],
+)
+CERTAINTY = OpenApiParameter(
+    "certainty",
+    enum=CERTAINTIES,
+    description="Only intents that have it; all if left out.",
+    examples=[example("Certain", "CERTAIN_YES")],
+)
+LIMIT = OpenApiParameter(
+    "limit",
+    OpenApiTypes.INT,
+    description="How many are on a page: 100 if left out, at most `MAX_BATCH_SIZE`.",
+    examples=[example("A small page", 20)],
+)
+PROGRAM = OpenApiParameter(
+    "program_uuid",
+    OpenApiTypes.UUID,
+    OpenApiParameter.PATH,
+    description="The program, with or without hyphens.",
+    examples=[example("A program", NEW["program_uuid"])],
+)
+NO_PROGRAM = {"program_uuid": ["Expected a UUID, with or without hyphens, not 'x'."]}
 
 record = extend_schema(
     operation_id="program_intents_record",
@@ -110,16 +207,57 @@ record = extend_schema(
             "Not permitted",
             "To name another learner than yourself you need the permission program_intent.add_programintent.",
         ),
-        413: detail(
-            "The body is larger than the host's `DATA_UPLOAD_MAX_MEMORY_SIZE`",
-            "Too large",
-            "Request body exceeded settings.DATA_UPLOAD_MAX_MEMORY_SIZE.",
+        413: TOO_LARGE,
+        415: unsupported("The body is neither JSON nor a form, or not in UTF-8"),
+    },
+)
+
+history = extend_schema(
+    operation_id="program_intents_history",
+    tags=TAGS,
+    summary="All that was recorded of a learner",
+    description=(
+        "Newest first, what is not in effect yet included: by `effective_timestamp`, then by `created`, then"
+        " `CERTAIN_NO`, `CERTAIN_YES`, `MAYBE`, then by `reason`. What is written while the pages are walked moves no"
+        " border between them."
+    ),
+    parameters=[
+        LEARNER,
+        PROGRAMS,
+        CERTAINTY,
+        OpenApiParameter(
+            "reason",
+            description="Only intents with this reason; all if left out.",
+            examples=[example("A reason", "BUNDLE_PURCHASE")],
         ),
-        415: detail(
-            "The body is neither JSON nor a form, or not in UTF-8",
-            "Unsupported",
-            'Unsupported media type "text/plain" in request.',
+        OpenApiParameter(
+            "effective_after",
+            OpenApiTypes.DATETIME,
+            description="Only what became true at this moment or later.",
+            examples=[example("From February on", "2026-02-01T00:00:00Z")],
         ),
+        OpenApiParameter(
+            "effective_before",
+            OpenApiTypes.DATETIME,
+            description="Only what became true before this moment; not what became true at it.",
+            examples=[example("Until the end of February", "2026-03-01T00:00:00Z")],
+        ),
+        OpenApiParameter(
+            "cursor",
+            description="From `next` or `previous` of a page; the first page if left out.",
+            examples=[example("Older than an intent", "after-58051")],
+        ),
+        LIMIT,
+    ],
+    responses={
+        200: OpenApiResponse(
+            HistoryPageSerializer,
+            "A page",
+            [example("The only page", {"next": None, "previous": None, "results": [INTENT]})],
+        ),
+        400: refused("A parameter is refused, or the learner is no user", "No such learner", UNKNOWN),
+        401: UNAUTHENTICATED,
+        403: MAY_NOT_VIEW,
     },
 )
 
@@ -132,32 +270,22 @@ latest_certain = extend_schema(
         " then the latest `created`, then `CERTAIN_NO`, then the first reason. Ordered by `program_uuid`."
     ),
     parameters=[
+        LEARNER,
+        PROGRAMS,
+        AS_OF,
+        KNOWN_AT,
         OpenApiParameter(
-            "learner",
-            description=(
-                "The user, named by the host's `LEARNER_LOOKUP_FIELD`; the caller if left out. Others need the"
-                " permission `program_intent.view_programintent`."
-            ),
-            examples=[example("By primary key", "7")],
+            "If-None-Match",
+            location=OpenApiParameter.HEADER,
+            description="The `ETag` of the answer that the client has.",
+            examples=[example("One answer", ETAG)],
         ),
         OpenApiParameter(
-            "program_uuid",
-            OpenApiTypes.UUID,
-            many=True,
-            description="Only this program; can be given several times. All programs if left out.",
-            examples=[example("Two programs", [NEW["program_uuid"], "51032e48-04ca-5d43-901a-80cd294a21e1"])],
-        ),
-        OpenApiParameter(
-            "as_of",
-            OpenApiTypes.DATETIME,
-            description="Count what was true by then; now if left out. A `+` in it is written `%2B`.",
-            examples=[example("UTC", "2026-03-01T00:00:00Z")],
-        ),
-        OpenApiParameter(
-            "known_at",
-            OpenApiTypes.DATETIME,
-            description="Count what had been written by then; everything if left out.",
-            examples=[example("With an offset", "2026-03-01T02:00:00+02:00")],
+            "ETag",
+            location=OpenApiParameter.HEADER,
+            description="Weak; another one when another answer would be given, also because of the time.",
+            response=[200, 304],
+            examples=[example("Weak", ETAG)],
         ),
     ],
     responses={
@@ -166,16 +294,147 @@ latest_certain = extend_schema(
             "One intent per program, ordered by `program_uuid`",
             [example("One program", INTENT)],
         ),
-        400: OpenApiResponse(
-            ProgramIntentQueryErrorsSerializer,
-            "A parameter is refused, or the learner is no user",
-            [example("No such learner", UNKNOWN)],
+        304: OpenApiResponse(description="What the client has is still the answer"),
+        400: refused("A parameter is refused, or the learner is no user", "No such learner", UNKNOWN),
+        401: UNAUTHENTICATED,
+        403: MAY_NOT_VIEW,
+        412: detail("`If-Match` was sent", "If-Match", str(PreconditionFailed.default_detail)),
+    },
+)
+
+explain = extend_schema(
+    operation_id="program_intents_explain",
+    tags=TAGS,
+    summary="Why an intent is the latest and most certain one",
+    description="What won, what lost by which clause of the rule, and what does not count.",
+    parameters=[
+        LEARNER,
+        OpenApiParameter(
+            "program_uuid",
+            OpenApiTypes.UUID,
+            required=True,
+            description="The program.",
+            examples=[example("A program", NEW["program_uuid"])],
+        ),
+        AS_OF,
+        KNOWN_AT,
+    ],
+    responses={
+        200: OpenApiResponse(
+            ExplanationSerializer, "The winner, and why no other won", [example("Two intents", EXPLANATION)]
+        ),
+        400: refused("A parameter is refused or missing, or the learner is no user", "No such learner", UNKNOWN),
+        401: UNAUTHENTICATED,
+        403: MAY_NOT_VIEW,
+    },
+)
+
+latest_certain_query = extend_schema(
+    operation_id="program_intents_latest_certain_query",
+    tags=TAGS,
+    summary="The latest and most certain intents of many learners",
+    description=(
+        "It only reads; the learners are in a body because they fit into no URL. At most `MAX_BATCH_SIZE` learners and"
+        " as many programs. It needs the permission `program_intent.view_programintent`."
+    ),
+    request={
+        "application/json": OpenApiRequest(
+            LearnersQuerySerializer,
+            examples=[example("One learner, one program", {"learners": [7], "program_uuids": [NEW["program_uuid"]]})],
+        )
+    },
+    responses={
+        200: OpenApiResponse(
+            LearnerIntentsSerializer(many=True),
+            "One entry per learner, in the order asked",
+            [example("One learner", {"learner": 7, "intents": [INTENT]})],
+        ),
+        400: refused(
+            "A value is refused, or a learner is no user", "No such learner", {"learners": UNKNOWN["learner"]}
         ),
         401: UNAUTHENTICATED,
-        403: detail(
-            FORBIDDEN,
-            "Not permitted",
-            "To name another learner than yourself you need the permission program_intent.view_programintent.",
+        403: MAY_NOT_VIEW_EVERYONE,
+        413: TOO_LARGE,
+        415: unsupported("The body is not JSON, or not in UTF-8"),
+    },
+)
+
+changes = extend_schema(
+    operation_id="program_intents_changes",
+    tags=TAGS,
+    summary="What was recorded since",
+    description=(
+        "Every intent once, however late it was committed; following the cursor misses none. `learner` is null where"
+        " the user is gone. It needs the permission `program_intent.view_programintent`."
+    ),
+    parameters=[
+        OpenApiParameter(
+            "after",
+            description="The `cursor` of the answer before; from the beginning if left out.",
+            examples=[example("Going on", CHANGES["cursor"])],
         ),
+        LIMIT,
+    ],
+    responses={
+        200: OpenApiResponse(
+            ProgramIntentChangesSerializer, "Empty when there is nothing new yet", [example("One intent", CHANGES)]
+        ),
+        400: refused("A parameter is refused", "No cursor", NO_CURSOR),
+        401: UNAUTHENTICATED,
+        403: MAY_NOT_VIEW_EVERYONE,
+        503: detail(
+            "The database cannot say what is still being written",
+            "A replica",
+            "Changes are followed where intents are written, and this server takes no writes.",
+        ),
+    },
+)
+
+program_latest_certain = extend_schema(
+    operation_id="program_intents_program_latest_certain",
+    tags=TAGS,
+    summary="The latest and most certain intents for a program",
+    description=(
+        "One per learner, in the order of the learners' primary keys. A page is of so many learners, so with"
+        " `certainty` it may hold fewer intents, even none, while `next` goes on. All pages answer for the `as_of` of"
+        " the first. Learners whose user is gone are left out. It needs the permission"
+        " `program_intent.view_programintent`."
+    ),
+    parameters=[
+        PROGRAM,
+        CERTAINTY,
+        OpenApiParameter(
+            "after",
+            description="Only learners behind this one, named by the host's `LEARNER_LOOKUP_FIELD`.",
+            examples=[example("By primary key", "7")],
+        ),
+        LIMIT,
+        AS_OF,
+        KNOWN_AT,
+    ],
+    responses={
+        200: OpenApiResponse(
+            ProgramPageSerializer, "A page", [example("The only page", {"next": None, "results": [INTENT]})]
+        ),
+        400: refused("A parameter is refused, or `after` is no user", "No UUID", NO_PROGRAM),
+        401: UNAUTHENTICATED,
+        403: MAY_NOT_VIEW_EVERYONE,
+    },
+)
+
+program_counts = extend_schema(
+    operation_id="program_intents_program_counts",
+    tags=TAGS,
+    summary="How many learners mean what about a program",
+    description=(
+        "Learners by the certainty of their latest and most certain intent. It needs the permission"
+        " `program_intent.view_programintent`."
+    ),
+    parameters=[PROGRAM, AS_OF, KNOWN_AT],
+    responses={
+        200: OpenApiResponse(ProgramCountsSerializer, "Learners per certainty", [example("Three learners", COUNTS)]),
+        400: refused("A parameter is refused", "No UUID", NO_PROGRAM),
+        401: UNAUTHENTICATED,
+        403: MAY_NOT_VIEW_EVERYONE,
     },
 )

@@ -1,13 +1,34 @@
 """Whom a caller may name: always themself, others only with the model permission of the call."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connections
+from django.db import connections, models
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from program_intent import conf
 from program_intent.validation import Refused, learner_field, learner_parser, unknown_learner
+
+ADD = "program_intent.add_programintent"
+VIEW = "program_intent.view_programintent"
+
+
+def has_permission(user: Any, permission: str) -> bool:
+    has_perm = getattr(user, "has_perm", None)  # a user model may do without permissions
+    return bool(has_perm and has_perm(permission))
+
+
+class MayViewEveryone(BasePermission):
+    """For what is asked of many learners at once."""
+
+    message = f"You need the permission {VIEW}."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return has_permission(request.user, VIEW)
 
 
 class Caller:
@@ -34,8 +55,7 @@ class Caller:
 
     @cached_property
     def _may_name_others(self) -> bool:
-        has_perm = getattr(self.user, "has_perm", None)  # a user model may do without permissions
-        return bool(has_perm and has_perm(self._permission))
+        return has_permission(self.user, self._permission)
 
     def key(self, learner: object) -> tuple[Any, Any]:
         """The canonical name and the primary key of the learner, the caller if None; one query for others.
@@ -45,9 +65,21 @@ class Caller:
         if learner is None or self.is_named(learner):
             return self.name, self.user.pk
         name = self.parse(learner)
-        users = get_user_model()._base_manager.using(self.using).filter(**{self.field: name})
-        # A collation finds Bob for bob; the dictionary does not.
-        keys = dict(users.values_list(self.field, "pk"))
+        keys = self.keys([name])
         if name not in keys:
             raise Refused(unknown_learner(name))
         return name, keys[name]
+
+    def keys(self, names: Iterable[Any]) -> dict[Any, Any]:
+        """The primary keys of those of the canonical names that name a user; one query."""
+        # A collation finds Bob for bob; the dictionary does not.
+        return dict(self._users.filter(**{f"{self.field}__in": names}).values_list(self.field, "pk"))
+
+    def names(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """The names of those of the learners that have one, and whose user is not gone; one query."""
+        named = self._users.filter(pk__in=set(keys)).exclude(**{self.field: None})
+        return dict(named.values_list("pk", self.field))
+
+    @property
+    def _users(self) -> "models.QuerySet[Any]":
+        return get_user_model()._base_manager.using(self.using).all()

@@ -1,40 +1,58 @@
 """The shapes of bodies: what is answered, and what the OpenAPI schema says; ``validation`` alone judges input."""
 
-from datetime import UTC
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
-from rest_framework import ISO_8601, serializers
+from rest_framework import serializers
 
-from program_intent.data import Certainty
+from program_intent.data import Certainty, Clause, Intent
 
 CERTAINTIES = [each.value for each in Certainty]
+CLAUSES = [each.value for each in Clause]
 LEARNER_HELP = "The user, named by the host's `LEARNER_LOOKUP_FIELD`: the primary key unless set otherwise."
 
 
-@extend_schema_field({"oneOf": [{"type": "integer"}, {"type": "string"}]})
+@extend_schema_field(int | str)
 class LearnerField(serializers.Field[Any, Any, Any, Any]):
-    """The name of a learner; ``learners`` in the serializer's context maps primary keys to names."""
+    """The name of a learner, None if there is none; ``learners`` in the context has the names by primary key."""
 
     def to_representation(self, learner_id: Any) -> Any:
-        return self.context["learners"][learner_id]
+        return self.context["learners"].get(learner_id)
+
+
+def in_utc(moment: datetime) -> str:
+    """With ``Z``, whatever the host's time zone and ``DATETIME_FORMAT``; the moment is in UTC."""
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 class MomentField(serializers.DateTimeField):
-    """UTC with ``Z``, whatever the host's time zone and ``DATETIME_FORMAT``."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(format=ISO_8601, default_timezone=UTC, **kwargs)
+    def to_representation(self, moment: datetime) -> str:
+        return in_utc(moment)
 
 
 class ProgramIntentSerializer(serializers.Serializer[Any]):
     id = serializers.IntegerField()
-    learner = LearnerField(source="learner_id", help_text=LEARNER_HELP)
+    learner = LearnerField(source="learner_id", allow_null=True, help_text=f"{LEARNER_HELP} Null if there is none.")
     program_uuid = serializers.UUIDField()
     reason = serializers.CharField(help_text="Why we believe it.")
     certainty = serializers.ChoiceField(CERTAINTIES, help_text="How sure we are.")
     effective_timestamp = MomentField(help_text="When the event that made the intent happened; UTC.")
     created = MomentField(help_text="When it was written; UTC.")
+
+    def to_representation(self, intent: Intent) -> dict[str, Any]:
+        """As the fields say, without them: Django REST framework copies all seven for each answer, which cost 5 times
+        as much as the answer for a learner with 5 programs.
+        """
+        return {
+            "id": intent.id,
+            "learner": self.context["learners"].get(intent.learner_id),
+            "program_uuid": str(intent.program_uuid),
+            "reason": intent.reason,
+            "certainty": intent.certainty.value,
+            "effective_timestamp": in_utc(intent.effective_timestamp),
+            "created": in_utc(intent.created),
+        }
 
 
 class NewProgramIntentSerializer(serializers.Serializer[Any]):
@@ -82,10 +100,71 @@ class ProgramIntentQueryErrorsSerializer(serializers.Serializer[Any]):
     """Parameter to messages; `non_field_errors` where the query as a whole is refused."""
 
     learner = Messages(required=False)
+    learners = Messages(required=False)
     program_uuid = Messages(required=False)
+    program_uuids = Messages(required=False)
+    certainty = Messages(required=False)
+    reason = Messages(required=False)
+    effective_after = Messages(required=False)
+    effective_before = Messages(required=False)
     as_of = Messages(required=False)
     known_at = Messages(required=False)
+    after = Messages(required=False)
+    cursor = Messages(required=False)
+    limit = Messages(required=False)
     non_field_errors = Messages(required=False)
+
+
+class HistoryPageSerializer(serializers.Serializer[Any]):
+    next = serializers.URLField(allow_null=True, help_text="The page of older intents; null if there is none.")
+    previous = serializers.URLField(allow_null=True, help_text="The page of newer intents; null if there is none.")
+    results = ProgramIntentSerializer(many=True)
+
+
+class ProgramPageSerializer(serializers.Serializer[Any]):
+    next = serializers.URLField(allow_null=True, help_text="The next page; null if there is none.")
+    results = ProgramIntentSerializer(many=True, help_text="At most one per learner.")
+
+
+class ProgramCountsSerializer(serializers.Serializer[Any]):
+    CERTAIN_YES = serializers.IntegerField()
+    CERTAIN_NO = serializers.IntegerField()
+    MAYBE = serializers.IntegerField()
+
+
+class JudgedSerializer(serializers.Serializer[Any]):
+    intent = ProgramIntentSerializer()
+    clause = serializers.ChoiceField(CLAUSES)
+    words = serializers.CharField(source="clause.words", help_text="The clause, for people.")
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    learner = LearnerField(source="learner_id", allow_null=True, help_text=f"{LEARNER_HELP} Null if there is none.")
+    program_uuid = serializers.UUIDField()
+    as_of = MomentField(help_text="Now, if it was left out; UTC.")
+    known_at = MomentField(allow_null=True, help_text="UTC; null if it was left out.")
+    winner = ProgramIntentSerializer(allow_null=True, help_text="Null if no intent counts.")
+    lost = JudgedSerializer(many=True, help_text="What counts, and by which clause it is not the answer; newest first.")
+    not_counted = JudgedSerializer(many=True, help_text="What is not yet true or not yet known; newest first.")
+
+
+class LearnersQuerySerializer(serializers.Serializer[Any]):
+    learners = serializers.ListField(child=LearnerField(), help_text=LEARNER_HELP)
+    program_uuids = serializers.ListField(
+        child=serializers.UUIDField(), required=False, allow_null=True, help_text="Only these; all if left out."
+    )
+    as_of = serializers.DateTimeField(required=False, allow_null=True, help_text="Now if left out.")
+    known_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Everything if left out.")
+
+
+class LearnerIntentsSerializer(serializers.Serializer[Any]):
+    learner = LearnerField(source="learner_id", help_text=LEARNER_HELP)
+    intents = ProgramIntentSerializer(many=True, help_text="One per program, ordered by `program_uuid`.")
+
+
+class ProgramIntentChangesSerializer(serializers.Serializer[Any]):
+    intents = ProgramIntentSerializer(many=True)
+    cursor = serializers.CharField(help_text="What to give as `after` for what follows.")
 
 
 class ProgramIntentDetailSerializer(serializers.Serializer[Any]):

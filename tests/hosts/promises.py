@@ -1,5 +1,6 @@
 """What a host is promised whatever its user model; test_custom_user.py runs it once for each host."""
 
+import json
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -7,24 +8,35 @@ from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import override_settings
+from rest_framework.test import APIRequestFactory, force_authenticate
+from rest_framework.views import APIView
 
 from program_intent import bulk, store
-from program_intent.api import get_latest_certain_intents, record_intent, record_intents
+from program_intent.api import (
+    explain_latest_certain_intent,
+    get_intent_history,
+    get_latest_certain_intents,
+    record_intent,
+    record_intents,
+)
 from program_intent.bulk import generic
 from program_intent.data import Certainty
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
+from program_intent.rest_api.many_learners import ChangesView, LatestCertainQueryView, ProgramLatestCertainView
+from program_intent.rest_api.one_learner import ProgramIntentsView
 from program_intent.validation import NewIntent
 from tests import builders
-from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled
+from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled, write_batch
 
 HOST = settings.AUTH_USER_MODEL.split(".")[0]
 NOBODY: Any = {"uuid_user": uuid4(), "text_user": "nobody", "inherited_user": 2**31 - 1}[HOST]
@@ -71,6 +83,27 @@ def test_the_latest_intents_are_told_by_user_by_key_and_by_its_text(learner: Any
     assert get_latest_certain_intents(NOBODY) == {}
 
 
+def test_the_history_is_told_and_explained_by_user_by_key_and_by_its_text(learner: Any) -> None:
+    intent, _ = record_intent(**make_row(learner=learner))
+    record_intent(**make_row(learner=make_user(), certainty="CERTAIN_NO"))
+    for name in (learner, learner.pk, str(learner.pk)):
+        assert get_intent_history(name) == [intent]
+        explanation = explain_latest_certain_intent(name, PROGRAM)
+        assert (explanation.learner_id, explanation.winner, explanation.lost) == (learner.pk, intent, ())
+    assert get_intent_history(NOBODY) == []
+
+
+@pytest.mark.parametrize("names", ["pk", "username"])
+def test_an_operator_names_a_learner_as_the_settings_say(learner: Any, names: str) -> None:
+    make_intent(learner=learner)
+    printed = StringIO()
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": names}):
+        call_command("explain_program_intent", str(getattr(learner, names)), str(PROGRAM), stdout=printed)
+        with pytest.raises(CommandError, match=r"^learner: No user is named by "):
+            call_command("explain_program_intent", str(NOBODY), str(PROGRAM))
+    assert "\nthe answer" in printed.getvalue()
+
+
 @pytest.mark.parametrize("names", ["username", "lms_user_id"])
 def test_a_learner_may_be_named_by_another_unique_field(learner: Any, names: str) -> None:
     if not hasattr(learner, names):
@@ -104,8 +137,8 @@ def test_each_bulk_module_keeps_the_contract(learner: Any, engine: ModuleType) -
 
 def test_a_batch_of_the_loader_is_counted(learner: Any) -> None:
     unknown, known = rows_of([NOBODY, learner.pk])
-    assert store.write_batch([unknown, known], "default") == (1, {unknown})
-    assert store.write_batch([unknown, known], "default") == (0, {unknown})
+    assert write_batch([unknown, known], "default") == (1, {unknown})
+    assert write_batch([unknown, known], "default") == (0, {unknown})
 
 
 def rows_of(keys: Iterable[Any]) -> list[Any]:
@@ -134,6 +167,37 @@ def test_deleting_a_user_takes_the_intents_along(learner: Any) -> None:
     make_intent(learner=learner)
     learner.delete()
     assert list(ProgramIntent.objects.all()) == [kept]
+
+
+@pytest.mark.parametrize("names", ["pk", "username"])
+def test_the_rest_api_names_learners_in_and_out_as_the_settings_say(names: str) -> None:
+    learners = [make_user() for _ in range(3)]
+    for learner in learners:
+        make_intent(learner=learner)
+    named = {str(getattr(learner, names)) for learner in learners}
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": names}):
+        walked, page = [], {"next": "/?limit=1"}
+        while page["next"]:
+            page = read(ProgramLatestCertainView, page["next"], learners[0], program_uuid=str(PROGRAM))
+            walked += [str(intent["learner"]) for intent in page["results"]]
+        assert (len(walked), set(walked)) == (3, named)
+        assert {str(each["learner"]) for each in read(ChangesView, "/", learners[0])["intents"]} == named
+        for name in named:
+            history = read(ProgramIntentsView, f"/?learner={quote(name)}", learners[0])
+            assert [str(intent["learner"]) for intent in history["results"]] == [name]
+            (entry,) = read(LatestCertainQueryView, "/", learners[0], {"learners": [name]})
+            assert str(entry["intents"][0]["learner"]) == str(entry["learner"]) == name
+
+
+def read(view: type[APIView], url: str, caller: Any, body: Any = None, **path: str) -> Any:
+    """The answer to a caller who has all permissions, which these user models do without."""
+    caller.has_perm = lambda permission: True
+    requests = APIRequestFactory()
+    request = requests.get(url) if body is None else requests.post(url, body, format="json")
+    force_authenticate(request, caller)
+    response = view.as_view()(request, **path)
+    assert response.status_code == 200, response.data
+    return json.loads(response.render().content)
 
 
 if HOST == "uuid_user":
@@ -191,8 +255,8 @@ if HOST == "text_user":
             # utf8mb4_unicode_ci takes some of them for the same.
             with suppress(IntegrityError), transaction.atomic():
                 keys.add(make_user(key=key).pk)
-        assert store.write_batch(rows_of(keys), "default") == (len(keys), set())
-        assert store.write_batch(rows_of(keys), "default") == (0, set())
+        assert write_batch(rows_of(keys), "default") == (len(keys), set())
+        assert write_batch(rows_of(keys), "default") == (0, set())
         assert set(ProgramIntent.objects.values_list("learner_id", flat=True)) == set(keys)
 
     @pytest.mark.parametrize("key", ["ADA", "Ada", "ada ", " ada", "ad\u00e1", "a", "ada\u200b", ""])
@@ -201,10 +265,14 @@ if HOST == "text_user":
         rows = [make_row(learner=key), make_row(learner=key, reason="OTHER")]
         assert [outcome.status for outcome in record_intents(rows)] == ["rejected", "rejected"]
         assert record_intents(rows[:1])[0].status == "rejected"
-        assert store.write_batch(rows_of([key]), "default") == (0, set(rows_of([key])))
+        assert write_batch(rows_of([key]), "default") == (0, set(rows_of([key])))
         with pytest.raises(InvalidIntent):
             ProgramIntent.objects.create(**make_row(learner=None), learner_id=key)
         assert get_latest_certain_intents(key) == {}
+        assert get_intent_history(key) == []
+        assert explain_latest_certain_intent(key, PROGRAM).winner is None
+        with pytest.raises(CommandError):
+            call_command("explain_program_intent", key, str(PROGRAM))
         assert ProgramIntent.objects.count() == 1
 
     @pytest.mark.parametrize("engine", [generic, bulk.for_connection(connection)], ids=["generic", "vendor"])

@@ -1,0 +1,104 @@
+"""Many learners at once: a batch beside single calls, pages and counts over a program's size and the depth."""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid5
+
+from django.db import connection
+
+from benchmarks import database, generate
+from benchmarks.read import PROGRAMS, write
+from benchmarks.results import Result, alternate, timed
+from program_intent import api, cohorts
+from program_intent.data import Certainty
+from program_intent.models import ProgramIntent
+from program_intent.validation import NewIntent
+
+LARGE, SMALL = (uuid5(UUID(int=1), size) for size in ("large", "small"))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+BATCH, PAGE, DEPTH = 1_000, 100, 300
+# Intents of each learner of a batch besides those in the large program, and in how many programs.
+HISTORIES = [(0, 0), (10, 5), (100, 10)]
+
+
+def reads(large: int, small: int, repeats: int) -> list[Result]:
+    database.create(users=generate.learners(large))
+    write(_of_program(LARGE, large))
+    write(_of_program(SMALL, small))
+    for number, (intents, programs) in enumerate(HISTORIES):
+        write(_histories(_batch(number), intents, programs))
+    database.analyze()
+    return [*_batches(repeats), *_pages(large, small, repeats), *_counts(large, repeats)]
+
+
+def _of_program(program: UUID, size: int) -> Iterator[NewIntent]:
+    for _, learner, reason, certainty, moment in generate.rows(size):
+        yield NewIntent(learner, program, reason, Certainty(certainty), moment)
+
+
+def _histories(learners: range, intents: int, programs: int) -> Iterator[NewIntent]:
+    chance = random.Random(3)
+    for learner in learners:
+        for number in range(intents):
+            moment = NOW - timedelta(seconds=chance.randrange(10**8), microseconds=number)
+            certainty = chance.choice(list(Certainty))
+            yield NewIntent(learner, PROGRAMS[number % programs], "BUNDLE_PURCHASE", certainty, moment)
+
+
+def _batch(number: int) -> range:
+    return range(1 + number * BATCH, 1 + (number + 1) * BATCH)
+
+
+def _batches(repeats: int) -> Iterator[Result]:
+    for number, (intents, programs) in enumerate(HISTORIES):
+        learners = _batch(number)
+        answers = api.get_latest_certain_intents_for_learners(learners)
+        assert answers == {learner: api.get_latest_certain_intents(learner) for learner in learners}
+        times = alternate(
+            repeats,
+            batch=partial(timed, api.get_latest_certain_intents_for_learners, learners),
+            single=partial(timed, _one_by_one, learners),
+        )
+        more = f", {intents} intents more in {programs} programs each" if intents else ""
+        what = f"batch of {BATCH:,} learners{more}, of single calls"
+        yield Result(what, times["batch"] / times["single"], 0.2, detail=times)
+
+
+def _one_by_one(learners: range) -> None:
+    for learner in learners:
+        api.get_latest_certain_intents(learner)
+
+
+def _pages(large: int, small: int, repeats: int) -> Iterator[Result]:
+    deep = None
+    for _ in range(DEPTH):
+        deep = _page(LARGE, deep)[-1].learner_id
+    pages = {"small": (SMALL, None), "large": (LARGE, None), "deep": (LARGE, deep)}
+    times = alternate(20 * repeats, **{name: partial(timed, _page, *page) for name, page in pages.items()})
+    what = f"page of {PAGE} learners, program of {large:,} intents over {small:,}"
+    yield Result(what, times["large"] / times["small"], 3.0, detail=times)
+    yield Result(f"  the same, {DEPTH} pages deep over the first", times["deep"] / times["large"], 1.2)
+
+
+def _page(program: UUID, after: Any) -> Any:
+    now = datetime.now(UTC)
+    return cohorts.page_of_program(program, using="default", after=after, limit=PAGE, as_of=now, known_at=None)
+
+
+def _counts(large: int, repeats: int) -> Iterator[Result]:
+    column = ProgramIntent._meta.get_field("program_uuid")
+    statement = f"SELECT count(DISTINCT learner_id) FROM {database.TABLE} WHERE program_uuid = %s"
+
+    def bare() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, [column.get_db_prep_value(LARGE, connection)])
+            return int(cursor.fetchone()[0])
+
+    ours = partial(api.count_latest_certain_intents_for_program, LARGE)
+    assert sum(ours().values()) == bare()
+    times = alternate(repeats, ours=partial(timed, ours), bare=partial(timed, bare))
+    what = f"counts of a program of {large:,} intents, of a bare count(DISTINCT learner_id)"
+    yield Result(what, times["ours"] / times["bare"], 1.5, detail=times)

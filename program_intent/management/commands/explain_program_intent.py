@@ -1,0 +1,46 @@
+"""``manage.py explain_program_intent``: a learner and a program in, the explanation out."""
+
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import connections, router
+
+from program_intent import api, conf
+from program_intent.exceptions import InvalidIntent
+from program_intent.management.reading import add_moments, in_one_line
+from program_intent.models import ProgramIntent
+from program_intent.validation import Refused, learner_parser, unknown_learner
+
+
+class Command(BaseCommand):
+    help = "Explain a learner's latest and most certain intent for a program: what won, what lost, what is not counted."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("learner", metavar="LEARNER", help="The learner, named by LEARNER_LOOKUP_FIELD.")
+        parser.add_argument("program_uuid", metavar="PROGRAM_UUID", help="The program.")
+        add_moments(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        with in_one_line():
+            explanation = api.explain_latest_certain_intent(
+                _key(options["learner"]),
+                options["program_uuid"],
+                as_of=options["as_of"],
+                known_at=options["known_at"],
+            )
+        self.stdout.write(str(explanation))
+
+
+def _key(learner: str) -> Any:
+    """The primary key of the user that is named so, exactly: a collation's idea of equality does not count."""
+    using, field = router.db_for_read(ProgramIntent), conf.learner_lookup_field()
+    try:
+        name = learner_parser(field, connections[using])(learner)
+    except Refused as refused:
+        raise InvalidIntent({"learner": [str(refused)]}) from refused
+    users = get_user_model()._base_manager.using(using).filter(**{field: name})
+    keys = dict(users.values_list(field, "pk"))
+    if name not in keys:
+        raise InvalidIntent({"learner": [unknown_learner(name)]})
+    return keys[name]

@@ -1,0 +1,150 @@
+"""What is asked about many learners at once; all of it needs the permission."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import router
+from rest_framework.exceptions import ValidationError
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from program_intent import api, cohorts, conf
+from program_intent.data import Intent
+from program_intent.models import ProgramIntent
+from program_intent.parameters import Parameters
+from program_intent.rest_api import openapi
+from program_intent.rest_api.pages import link, parse_limit
+from program_intent.rest_api.parsers import JSONParser
+from program_intent.rest_api.permissions import VIEW, Caller, MayViewEveryone
+from program_intent.rest_api.serializers import (
+    LearnerIntentsSerializer,
+    ProgramIntentChangesSerializer,
+    ProgramPageSerializer,
+)
+from program_intent.rest_api.views import IntentsView, optional, reader, single_values
+from program_intent.validation import REQUIRED, Refused, parse_certainty, shown, unknown_learner
+
+
+class ManyLearnersView(IntentsView):
+    permission_classes = [IsAuthenticated, MayViewEveryone]
+
+
+class ProgramLatestCertainView(ManyLearnersView):
+    @openapi.program_latest_certain
+    def get(self, request: Request, program_uuid: str) -> Response:
+        caller = reader(request)
+        certainty, after, limit, as_of, known_at = single_values(
+            request.query_params, "certainty", "after", "limit", "as_of", "known_at"
+        )
+        given = Parameters(caller.using)
+        program = given.program(program_uuid)
+        wanted = given.parsed("certainty", optional(parse_certainty), certainty)
+        start = given.parsed("after", optional(lambda learner: caller.key(learner)[1]), after)
+        size = given.parsed("limit", parse_limit, limit)
+        moment, known = given.as_of(as_of), given.known_at(known_at)
+        given.check()
+        page = program_page(caller, program, after=start, limit=size, as_of=moment, known_at=known)
+        intents = [intent for intent in page.intents if wanted in (None, intent.certainty)]
+        # Every page answers for the moment of the first.
+        following = None if page.after is None else link(request, after=page.after, as_of=moment.isoformat())
+        answer = {"next": following, "results": intents}
+        return Response(ProgramPageSerializer(answer, context={"learners": page.names}).data)
+
+
+class ProgramCountsView(ManyLearnersView):
+    @openapi.program_counts
+    def get(self, request: Request, program_uuid: str) -> Response:
+        as_of, known_at = single_values(request.query_params, "as_of", "known_at")
+        return Response(api.count_latest_certain_intents_for_program(program_uuid, as_of=as_of, known_at=known_at))
+
+
+class LatestCertainQueryView(ManyLearnersView):
+    """A POST, because a thousand learners fit into no URL; it only reads."""
+
+    parser_classes = [JSONParser]
+
+    @openapi.latest_certain_query
+    def post(self, request: Request) -> Response:
+        body = request.data
+        if not isinstance(body, dict):
+            message = f"Expected an object with a list of learners, not {shown(body)}."
+            raise ValidationError({"non_field_errors": [message]})
+        caller = reader(request)
+        given = Parameters(caller.using)
+        learners = given.parsed("learners", bounded_list, body.get("learners"))
+        programs = given.parsed("program_uuids", optional(bounded_list), body.get("program_uuids"))
+        given.check()
+        keys = keys_of(caller, learners)
+        answers = api.get_latest_certain_intents_for_learners(
+            [key for _, key in keys], program_uuids=programs, as_of=body.get("as_of"), known_at=body.get("known_at")
+        )
+        context = {"learners": {key: name for name, key in keys}}
+        answer = [{"learner_id": key, "intents": answers[key].values()} for _, key in keys]
+        return Response(LearnerIntentsSerializer(answer, many=True, context=context).data)
+
+
+class ChangesView(ManyLearnersView):
+    @openapi.changes
+    def get(self, request: Request) -> Response:
+        after, limit = single_values(request.query_params, "after", "limit")
+        # Where they are written, as the API reads them: a replica may not know a new learner yet.
+        using = router.db_for_write(ProgramIntent)
+        given = Parameters(using)
+        size = given.parsed("limit", parse_limit, limit)
+        given.check()
+        changes = api.get_intent_changes(after=after, limit=size)
+        caller = Caller(request.user, permission=VIEW, using=using)
+        context = {"learners": caller.names(intent.learner_id for intent in changes.intents)}
+        return Response(ProgramIntentChangesSerializer(changes, context=context).data)
+
+
+def bounded_list(value: object) -> list[Any]:
+    if value is None:
+        raise Refused(REQUIRED)
+    if not isinstance(value, list):
+        raise Refused(f"Expected a list, not {shown(value)}.")
+    if len(value) > conf.max_batch_size():
+        raise Refused(f"Expected at most {conf.max_batch_size()} in one call, not {len(value)}.")
+    return value
+
+
+def keys_of(caller: Caller, learners: list[Any]) -> list[tuple[Any, Any]]:
+    """The canonical name and the primary key of each, in the same order; one query."""
+    named: list[Any] = []
+    refused: list[str] = []
+    for learner in learners:
+        try:
+            named.append(caller.parse(learner))
+        except Refused as refusal:
+            refused.append(str(refusal))
+    keys = caller.keys(named)
+    refused += [unknown_learner(name) for name in named if name not in keys]
+    if refused:
+        raise ValidationError({"learners": refused})
+    return [(name, keys[name]) for name in named]
+
+
+class ProgramPage(NamedTuple):
+    """``names`` are those of the learners by primary key; ``after`` names the last, None if no more follow."""
+
+    intents: list[Intent]
+    names: dict[Any, Any]
+    after: Any
+
+
+def program_page(
+    caller: Caller, program_uuid: UUID, *, after: Any, limit: int, as_of: datetime, known_at: datetime | None
+) -> ProgramPage:
+    """The next of a program's learners who have a name; who has none cannot be written to, nor gone on from."""
+    while True:
+        intents = cohorts.page_of_program(
+            program_uuid, using=caller.using, after=after, limit=limit + 1, as_of=as_of, known_at=known_at
+        )
+        is_more, page = len(intents) > limit, intents[:limit]
+        names = caller.names(intent.learner_id for intent in page)
+        named = [intent for intent in page if intent.learner_id in names]
+        if named or not is_more:
+            return ProgramPage(named, names, names[named[-1].learner_id] if is_more else None)
+        after = page[-1].learner_id

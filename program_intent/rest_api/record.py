@@ -1,0 +1,71 @@
+"""Record intents: one, or many with an outcome for each."""
+
+from collections import Counter
+from typing import Any
+
+from django.db import router
+from django.http import QueryDict
+from rest_framework.exceptions import PermissionDenied, ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from program_intent import conf, store
+from program_intent.data import Outcome
+from program_intent.models import ProgramIntent
+from program_intent.rest_api import openapi
+from program_intent.rest_api.permissions import ADD, Caller
+from program_intent.rest_api.serializers import ProgramIntentBatchSerializer, ProgramIntentSerializer
+from program_intent.rest_api.views import IntentsView
+
+
+class RecordView(IntentsView):
+    @openapi.record
+    def post(self, request: Request) -> Response:
+        caller = Caller(request.user, permission=ADD, using=router.db_for_write(ProgramIntent))
+        body = request.data.dict() if isinstance(request.data, QueryDict) else request.data
+        if isinstance(body, list):
+            return self._record_batch(caller, body)
+        row = completed(caller, body)
+        if not may_write(caller, row):
+            raise PermissionDenied(caller.refusal)
+        (outcome,) = store.record([row], learner_field=caller.field)
+        if outcome.intent is None:
+            raise ValidationError(outcome.errors)
+        context = {"learners": names(caller, [row], [outcome])}
+        answer = ProgramIntentSerializer(outcome.intent, context=context).data
+        return Response(answer, status=201 if outcome.status == "created" else 200)
+
+    def _record_batch(self, caller: Caller, body: list[object]) -> Response:
+        if len(body) > conf.max_batch_size():
+            message = f"Expected at most {conf.max_batch_size()} intents in one call, not {len(body)}."
+            raise ValidationError({"non_field_errors": [message]})
+        rows = [completed(caller, row) for row in body]
+        allowed = [may_write(caller, row) for row in rows]
+        permitted = (row for row, may in zip(rows, allowed, strict=True) if may)
+        judged = iter(store.record(permitted, learner_field=caller.field))
+        refusal = Outcome("rejected", None, {"learner": [caller.refusal]})
+        outcomes = [next(judged) if may else refusal for may in allowed]
+        counts = Counter(outcome.status for outcome in outcomes)
+        answer = {status: counts[status] for status in ("created", "duplicate", "rejected")}
+        context = {"learners": names(caller, rows, outcomes)}
+        return Response(ProgramIntentBatchSerializer({**answer, "outcomes": outcomes}, context=context).data)
+
+
+def completed(caller: Caller, row: Any) -> Any:
+    """The row, with the caller as the learner that it leaves out."""
+    if isinstance(row, dict) and row.get("learner") is None:
+        return {**row, "learner": caller.name}
+    return row
+
+
+def may_write(caller: Caller, row: Any) -> bool:
+    return not isinstance(row, dict) or caller.may_name(row["learner"])
+
+
+def names(caller: Caller, rows: list[Any], outcomes: list[Outcome]) -> dict[Any, Any]:
+    """The name of every learner in the outcomes, as the rows gave it: a stored row's name is exact."""
+    return {
+        outcome.intent.learner_id: caller.parse(row["learner"])
+        for row, outcome in zip(rows, outcomes, strict=True)
+        if outcome.intent
+    }
