@@ -75,7 +75,7 @@ def _fill(size: int) -> None:
 def write(rows: Any) -> None:
     spell = store.speller("default")
     while chunk := list(islice(rows, CHUNK)):
-        store.PreparedRows(list(spell(*zip(*chunk, strict=True))), connection).write(all_new=True)
+        store.PreparedRows(list(spell(*zip(*chunk, strict=True))), connection, all_new=True).write()
 
 
 def _cases(learner: int) -> dict[str, Callable[[], Any]]:

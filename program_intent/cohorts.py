@@ -29,15 +29,15 @@ t.certainty = 'MAYBE', t.effective_timestamp DESC, t.created DESC, t.certainty, 
 FROM {candidates} AND {counted}
 ) x WHERE x.place = 1 ORDER BY x.learner_id"""
 _OF_LEARNERS = "{table} t WHERE {learners} {programs}"
-# The index of a program's learners gives the next of them, however deep. A learner without an intent that counts is none
-# of them, so that a page that is not full is the last.
+# The index of a program's learners gives the next of them, however deep. A learner without an intent that counts is
+# none of them, so that a page that is not full is the last.
 _NEXT_OF_PROGRAM = """(
 SELECT DISTINCT t.learner_id FROM {table} t WHERE t.program_uuid = %(program)s {behind} AND {counted}
 ORDER BY t.learner_id LIMIT %(limit)s) l
 JOIN {table} t ON {same_learner} AND t.program_uuid = %(program)s"""
 
-# Of a learner only the certainty is wanted. The index has all that decides it, in the order of the groups, but where both
-# certain answers became true at the same moment. It counts learners, the certain of them, and the certain not to.
+# Of a learner only the certainty is wanted. The index has all that decides it, in the order of the groups, but where
+# both certain answers became true at the same moment. It counts learners, the certain of them, and the certain not to.
 _COUNTS = """SELECT {of_group} COUNT(*), COUNT(COALESCE(m.no, m.yes)),
 COUNT(CASE WHEN m.no > m.yes OR m.no IS NOT NULL AND m.yes IS NULL THEN 1 WHEN m.no = m.yes THEN (
 SELECT CASE t.certainty WHEN 'CERTAIN_NO' THEN 1 END FROM {table} t WHERE {same_learner} AND t.program_uuid = {program}

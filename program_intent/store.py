@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 from typing import Any, TypeVar, cast
 
 from django.contrib.auth import get_user_model
@@ -24,7 +25,7 @@ T = TypeVar("T")
 Spelled = tuple[Any, ...]
 
 # One statement's worth of rows: bounds the size of a statement (MariaDB takes 16 MiB by default) for any caller.
-CHUNK = 10_000
+CHUNK = 20_000
 # PostgreSQL: serialization failure, deadlock. MariaDB and MySQL: deadlock, deadlock over the counter of primary keys
 # ("Failed to read auto-increment value"), record changed since the last read.
 _TRANSIENT = {"40001", "40P01", 1213, 1467, 1020}
@@ -75,7 +76,8 @@ def _write(rows: Sequence[NewIntent], created: datetime, using: str) -> dict[New
     written = {}
     for start in range(0, len(rows), CHUNK):
         chunk = rows[start : start + CHUNK]
-        prepared = engine.prepare(list(spell(*zip(*chunk, strict=True))), connection)
+        spelled, chunk = zip(*sorted(zip(spell(*zip(*chunk, strict=True)), chunk, strict=True)), strict=True)
+        prepared = engine.prepare(spelled, connection)
         new = engine.insert(connection, prepared, created)
         only_one = len(chunk) == 1 and new
         stored = [(0, *new, created)] if only_one else engine.stored(connection, prepared)
@@ -93,39 +95,45 @@ def speller(using: str) -> Callable[..., Iterator[Spelled]]:
 
 
 class PreparedRows:
-    """Distinct rows as their database takes them; made without touching it, so another thread may do it."""
+    """The rows, each once, as their database takes them; made without touching it, so another thread may do it.
 
-    def __init__(self, rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> None:
-        self.rows = rows
+    Faster to store if ``all_new`` says rightly that none is stored yet.
+    """
+
+    def __init__(self, rows: Iterable[Spelled], connection: BaseDatabaseWrapper, *, all_new: bool = False) -> None:
+        self.rows = [row for row, _ in groupby(sorted(rows))]
         self._connection = connection
         self._engine = bulk.for_connection(connection)
-        self._prepared = self._engine.prepare(rows, connection) if rows else None
+        self._chunks = [
+            (start, self._engine.prepare(self.rows[start : start + CHUNK], connection, all_new=all_new))
+            for start in range(0, len(self.rows), CHUNK)
+        ]
 
-    def write(self, *, all_new: bool = False) -> tuple[int, set[Spelled]]:
-        """Store the rows in one transaction: how many were new, and those whose learner is no user.
-
-        Faster if ``all_new`` says rightly that none is stored yet.
-        """
-        if not self.rows:
-            return 0, set()
+    def write(self) -> tuple[int, set[Spelled]]:
+        """Store the rows in one transaction: how many were new, and those whose learner is no user."""
 
         def write() -> tuple[int, set[Spelled]]:
-            new = self._engine.count_inserted(self._connection, self._prepared, timezone.now(), all_new=all_new)
+            created = timezone.now()
+            new = sum(self._engine.count_inserted(self._connection, chunk, created) for _, chunk in self._chunks)
             return new, self.unknown() if new < len(self.rows) else set()
 
         return retrying(self._connection.alias, write)
 
     def stored(self) -> set[Spelled]:
         """Those of the rows that are stored."""
-        if not self.rows:
-            return set()
-        return {self.rows[position] for position, *_ in self._engine.stored(self._connection, self._prepared)}
+        return {
+            self.rows[start + position]
+            for start, chunk in self._chunks
+            for position, *_ in self._engine.stored(self._connection, chunk)
+        }
 
     def unknown(self) -> set[Spelled]:
         """Those of the rows that are not stored and whose learner is no user."""
-        if not self.rows:
-            return set()
-        return {self.rows[position] for position in self._engine.unknown(self._connection, self._prepared)}
+        return {
+            self.rows[start + position]
+            for start, chunk in self._chunks
+            for position in self._engine.unknown(self._connection, chunk)
+        }
 
 
 def resolve_learners(values: Collection[Any], *, field: str, using: str) -> dict[Any, Any]:

@@ -68,6 +68,6 @@ def stored_intents() -> list[Intent]:
     return [Intent(*values) for values in ProgramIntent.objects.values_list(*Intent.__match_args__)]
 
 
-def write_batch(rows: Sequence[Any], using: str = "default") -> tuple[int, set[Any]]:
+def write_batch(rows: Sequence[Any], using: str = "default", *, all_new: bool = False) -> tuple[int, set[Any]]:
     """Store spelled rows as the loader does, in one transaction."""
-    return PreparedRows(rows, connections[using]).write()
+    return PreparedRows(rows, connections[using], all_new=all_new).write()

@@ -40,8 +40,8 @@ def judged(**changes: Any) -> NewIntent:
     return NewIntent(**make_row(**changes))
 
 
-def prepare(module: ModuleType, *rows: NewIntent) -> Any:
-    return module.prepare(spelled(module.speller(connection), rows), connection)
+def prepare(module: ModuleType, *rows: NewIntent, all_new: bool = False) -> Any:
+    return module.prepare(spelled(module.speller(connection), rows), connection, all_new=all_new)
 
 
 def table() -> dict[int, tuple[NewIntent, datetime]]:
@@ -189,8 +189,8 @@ class Answers(NamedTuple):
     unknown: set[int]
 
 
-def answers(module: ModuleType, store: str, *rows: NewIntent) -> Answers:
-    prepared = prepare(module, *rows)
+def answers(module: ModuleType, store: str, all_new: bool, *rows: NewIntent) -> Answers:
+    prepared = prepare(module, *rows, all_new=all_new)
     told = getattr(module, store)(connection, prepared, WRITTEN)
     found = module.stored(connection, prepared)
     new = told if store == "count_inserted" else sorted(position for position, key, _ in found if key in told)
@@ -203,9 +203,9 @@ def answers(module: ModuleType, store: str, *rows: NewIntent) -> Answers:
 
 @settings(generated, max_examples=40)
 @given(already=strategies.rows(learners=3), batch=strategies.rows(learners=3).filter(bool))
-@pytest.mark.parametrize("store", ["insert", "count_inserted"])
-def test_both_modules_give_the_same_answers(
-    store: str, already: list[dict[str, Any]], batch: list[dict[str, Any]]
+@pytest.mark.parametrize(("store", "all_new"), [("insert", False), ("count_inserted", False), ("count_inserted", True)])
+def test_both_modules_give_the_same_answers_also_when_wrongly_told_that_all_is_new(
+    store: str, all_new: bool, already: list[dict[str, Any]], batch: list[dict[str, Any]]
 ) -> None:
     with rolled_back():
         learners = [make_user().pk, make_user().pk, NOBODY]
@@ -217,5 +217,5 @@ def test_both_modules_give_the_same_answers(
         told = []
         for module in (generic, VENDOR):
             with rolled_back():
-                told.append((answers(module, store, *rows), sorted(table().values())))
+                told.append((answers(module, store, all_new, *rows), sorted(table().values())))
     assert told[0] == told[1]

@@ -188,8 +188,8 @@ def interrupting(times: int) -> Callable[..., tuple[int, set[Spelled]]]:
     """Ctrl-C at the worst moment: when a batch is stored and not yet counted."""
     write = PreparedRows.write
 
-    def write_and_interrupt(rows: PreparedRows, *, all_new: bool) -> tuple[int, set[Spelled]]:
-        written = write(rows, all_new=all_new)
+    def write_and_interrupt(rows: PreparedRows) -> tuple[int, set[Spelled]]:
+        written = write(rows)
         for _ in range(times):
             signal.raise_signal(signal.SIGINT)
         return written
@@ -228,10 +228,10 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
             read += len(block.rows)
             yield block
 
-    def slow_write(rows: PreparedRows, *, all_new: bool) -> tuple[int, set[Spelled]]:
+    def slow_write(rows: PreparedRows) -> tuple[int, set[Spelled]]:
         time.sleep(0.05)
         read_when_writing.append(read)
-        return write(rows, all_new=all_new)
+        return write(rows)
 
     monkeypatch.setattr(CsvReport, "blocks", counting_blocks)
     monkeypatch.setattr(PreparedRows, "write", slow_write)

@@ -197,8 +197,11 @@ def read_terminal(descriptor: int) -> Iterator[bytes]:
 @pytest.mark.slow
 def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undisturbed_one(tmp_path: Path) -> None:
     rows = many(2 * BATCH + 10_000)
-    path = write_report(tmp_path / "report.csv", *as_csv(rows))
-    with started(path) as process:
+    with started("-", stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        # Not all, so that it cannot end before it is killed.
+        process.stdin.write("\n".join([HEADER, *as_csv(rows[: 2 * BATCH]), ""]).encode())
+        process.stdin.flush()
         wait_until(ProgramIntent.objects.exists)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -206,7 +209,7 @@ def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undi
     survived = ProgramIntent.objects.count()
     assert 0 < survived < len(rows)
 
-    loaded = run(path)
+    loaded = run(write_report(tmp_path / "report.csv", *as_csv(rows)))
     assert (loaded.status, loaded.counts) == (0, (len(rows), len(rows) - survived, survived, 0))
     assert stored() == sorted(rows)
 

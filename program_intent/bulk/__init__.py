@@ -3,18 +3,20 @@
 ``speller(connection)``
     A function that gives judged rows, as five columns, the form in which this database stores them: equal rows,
     equal forms.
-``prepare(rows, connection)``
-    Rows of that form as one parameter set for the calls below; neither of the two touches the database.
+``prepare(rows, connection, *, all_new)``
+    Rows of that form as the calls below take them, faster to store if ``all_new`` is what turns out to be true; neither
+    of the two touches the database.
 ``insert(connection, prepared, created)``
     Store the rows that are new and whose learner exists; the primary keys given to them.
-``count_inserted(connection, prepared, created, *, all_new)``
-    The same, and only how many there were; faster if ``all_new`` is what turns out to be true.
+``count_inserted(connection, prepared, created)``
+    The same, and only how many there were.
 ``stored(connection, prepared)``
     The rows that are stored: position among the rows, primary key, created.
 ``unknown(connection, prepared)``
     The positions of the rows that are not stored and whose learner is no user.
 
-Rows are distinct, and at least one. Nothing here judges, retries or reads settings.
+Rows are distinct, sorted and at least one: sorted, neighbours go to the same page of an index, and overlapping batches
+lock in one order, which no collation changes. Nothing here judges, retries or reads settings.
 """
 
 from types import ModuleType

@@ -16,7 +16,9 @@ def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[NewIntent
     return lambda *columns: map(NewIntent, *columns)
 
 
-def prepare(rows: Sequence[NewIntent], connection: BaseDatabaseWrapper) -> Sequence[NewIntent]:
+def prepare(
+    rows: Sequence[NewIntent], connection: BaseDatabaseWrapper, *, all_new: bool = False
+) -> Sequence[NewIntent]:
     return rows
 
 
@@ -24,9 +26,7 @@ def insert(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: 
     return {key for row in rows if (key := _insert_one(connection, row, created)) is not None}
 
 
-def count_inserted(
-    connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime, *, all_new: bool = False
-) -> int:
+def count_inserted(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime) -> int:
     return len(insert(connection, rows, created))
 
 

@@ -41,18 +41,18 @@ _COUNTED = _ON_CONFLICT.format(collected="@program_intent_duplicates + 1")
 _LISTED = _ON_CONFLICT.format(collected="CONCAT(@program_intent_duplicates, {table}.id, ',')")
 
 
-def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
+def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper, *, all_new: bool = False) -> Prepared:
     if isinstance(rows[0][0], int):
         sql = _ROWS.format(learner="learner_id", learner_type=learner_type(connection))
-        return Prepared(sql, (json.dumps(rows),), len(rows))
+        return Prepared(sql, (json.dumps(rows),), rows, all_new)
     numbers = {key: number for number, key in enumerate(dict.fromkeys(key for key, *_ in rows), start=1)}
     sql = _ROWS.format(learner=f"ELT(learner_id, {', '.join(['%s'] * len(numbers))})", learner_type="INT")
     numbered = [(numbers[key], *values) for key, *values in rows]
-    return Prepared(sql, (*numbers, json.dumps(numbered)), len(rows))
+    return Prepared(sql, (*numbers, json.dumps(numbered)), rows, all_new)
 
 
 def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> set[int]:
-    if prepared.size == 1:
+    if len(prepared.rows) == 1:
         return _insert_one(connection, prepared, created)
     with connection.cursor() as cursor:
         listed, _ = _insert(connection, cursor, prepared, created, _LISTED, "")
@@ -71,14 +71,12 @@ def _insert_one(connection: BaseDatabaseWrapper, prepared: Prepared, created: da
         return {int(cursor.lastrowid)} if cursor.rowcount else set()
 
 
-def count_inserted(
-    connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime, *, all_new: bool = False
-) -> int:
+def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
     """Never a plain insert: one that fails keeps its locks, and writers wait for each other.
 
     Unless all is said to be new, what is there is looked up first, in half the time of meeting it while inserting.
     """
-    where = "" if all_new else NOT_STORED
+    where = "" if prepared.all_new else NOT_STORED
     with connection.cursor() as cursor:
         duplicates, affected = _insert(connection, cursor, prepared, created, _COUNTED, 0, where)
     return affected - int(duplicates)

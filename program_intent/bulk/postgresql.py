@@ -1,21 +1,24 @@
-"""PostgreSQL: the rows as one array per column, which needs no temporary table and no COPY."""
+"""PostgreSQL: the rows as one array per column, which needs no temporary table; COPY for those that are all new."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import chain
+from operator import itemgetter
+from traceback import clear_frames
 
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from program_intent.bulk import sql
 from program_intent.bulk.sql import (
     NOT_STORED,
     Prepared,
     Spelled,
     execute_insert,
     learner_type,
+    names_of,
     speller,
-    stored,
-    unknown,
 )
 
 __all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
@@ -23,29 +26,44 @@ __all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"
 _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[], %s::timestamptz[]) WITH ORDINALITY
 AS s (learner_id, program_uuid, reason, certainty, effective_timestamp, position)"""
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
+_COPY = "COPY {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created) FROM STDIN"
+# Not flattened into a join, for which the planner would read the index of all users.
+_NO_USERS = """SELECT s.position FROM unnest(%s::{learner_type}[]) WITH ORDINALITY AS s (learner_id, position)
+WHERE NOT EXISTS (SELECT FROM {users} WHERE {is_learner} OFFSET 0)"""
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
-def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
+def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper, *, all_new: bool = False) -> Prepared:
+    if all_new:
+        return Prepared(_COPY, (_lines(rows),), rows, all_new)
     learners, programs, reasons, certainties, times = zip(*rows, strict=True)
     params = (
-        _learners(learners),
+        _array(learners),
         f"{{{','.join(programs)}}}",
         '{"' + '","'.join(reasons) + '"}',  # quoted, because NULL is a reason too
         f"{{{','.join(certainties)}}}",
         '{"' + '+00","'.join(times) + '+00"}',
     )
-    # Without its length, to which a cast would cut a longer key: it would then name another user.
-    unlimited = learner_type(connection).partition("(")[0]
-    return Prepared(_ROWS.format(learner_type=unlimited), params, len(rows))
+    return Prepared(_ROWS.format(learner_type=_unlimited_learner_type(connection)), params, rows, all_new)
 
 
-def _learners(column: Sequence[int | str]) -> str:
+def _as_arrays(connection: BaseDatabaseWrapper, prepared: Prepared) -> Prepared:
+    return prepare(prepared.rows, connection) if prepared.all_new else prepared
+
+
+def _unlimited_learner_type(connection: BaseDatabaseWrapper) -> str:
+    """Without its length, to which a cast would cut a longer key: it would then name another user."""
+    return learner_type(connection).partition("(")[0]
+
+
+def _array(column: Sequence[int | str]) -> str:
     """The keys in PostgreSQL's own notation of an array; those of a host's own making may hold anything."""
-    return "{" + ",".join(str(key) if type(key) is int else _quoted(str(key)) for key in column) + "}"
+    spell = str if type(column[0]) is int else _quoted
+    return f"{{{','.join(map(spell, column))}}}"
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+def _quoted(key: object) -> str:
+    escaped = str(key).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
@@ -55,18 +73,54 @@ def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetim
         return {key for (key,) in cursor.fetchall()}
 
 
-def count_inserted(
-    connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime, *, all_new: bool = False
-) -> int:
-    """Insert plainly, 1.5 times as fast as ON CONFLICT, which inserts speculatively.
+def stored(connection: BaseDatabaseWrapper, prepared: Prepared) -> list[tuple[int, int, datetime]]:
+    return sql.stored(connection, _as_arrays(connection, prepared))
 
-    What is there is looked up first, unless all is said to be new. Where a row is there after all, that is undone and
-    done again: with the look-up, and where another writer got in between that and the insert, with ON CONFLICT.
+
+def unknown(connection: BaseDatabaseWrapper, prepared: Prepared) -> set[int]:
+    return sql.unknown(connection, _as_arrays(connection, prepared))
+
+
+def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
+    """COPY if all is said to be new; else insert plainly what is not there, because ON CONFLICT inserts speculatively
+    and takes 1.5 times as long.
+
+    Where a row is there after all, that is undone and done again in the next slower way.
     """
-    for where in ("", NOT_STORED) if all_new else (NOT_STORED,):
-        with connection.cursor() as cursor, suppress(IntegrityError), transaction.atomic(using=connection.alias):
-            execute_insert(connection, cursor, prepared, created, where=where)
-            return int(cursor.rowcount)
+    if prepared.all_new and (copied := _copied(connection, prepared, created)) is not None:
+        return copied
+    prepared = _as_arrays(connection, prepared)
     with connection.cursor() as cursor:
+        with suppress(IntegrityError), transaction.atomic(using=connection.alias):
+            execute_insert(connection, cursor, prepared, created, where=NOT_STORED)
+            return int(cursor.rowcount)
         execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
         return int(cursor.rowcount)
+
+
+def _copied(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int | None:
+    """How many rows were copied; None if one of them is there already, or if the driver is psycopg2."""
+    names, rows, (lines,) = names_of(connection), prepared.rows, prepared.params
+    learners = list(dict.fromkeys(map(itemgetter(0), rows)))
+    no_users = _NO_USERS.format(**names, learner_type=_unlimited_learner_type(connection))
+    try:
+        with connection.cursor() as cursor, transaction.atomic(using=connection.alias):
+            if not hasattr(cursor, "copy"):
+                return None
+            cursor.execute(no_users, [_array(learners)])
+            if nobody := {learners[position - 1] for (position,) in cursor.fetchall()}:
+                rows = [row for row in rows if row[0] not in nobody]
+                lines = _lines(rows)
+            with connection.wrap_database_errors, cursor.copy(prepared.sql.format(**names)) as copy:
+                copy.write(lines.replace("\n", f"\t{created}\n"))
+            return len(rows)
+    except IntegrityError as error:
+        clear_frames(error.__traceback__)  # which hold the text in a cycle, while no garbage is collected
+        return None
+
+
+def _lines(rows: Sequence[Spelled]) -> str:
+    """The rows as COPY takes them, but for the last column."""
+    if rows and type(rows[0][0]) is not int:
+        rows = [(str(row[0]).translate(_ESCAPES), *row[1:]) for row in rows]
+    return "%s\t%s\t%s\t%s\t%s+00\n" * len(rows) % tuple(chain.from_iterable(rows))

@@ -3,7 +3,7 @@
 ``s`` has the columns position (from 1), learner_id, program_uuid, reason, certainty, effective_timestamp.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from operator import attrgetter, methodcaller
 from typing import Any, NamedTuple
@@ -17,12 +17,12 @@ from django.utils import timezone
 
 from program_intent.models import ProgramIntent
 
-# Sorted as the unique index is: neighbouring rows go to the same page, and overlapping batches lock in one order.
+# In the order of the rows, whatever way the database takes through them.
 _INSERT = """
 INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created)
 SELECT s.learner_id, s.program_uuid, s.reason, s.certainty, s.effective_timestamp, %s
 FROM {rows} {of_users} {where}
-ORDER BY s.learner_id, s.program_uuid, s.certainty, s.effective_timestamp, s.reason
+ORDER BY s.position
 {on_conflict}
 """
 _STORED = "SELECT s.position, t.id, t.created FROM {rows} {join_stored} ON {is_same} {lock}"
@@ -38,11 +38,12 @@ Spelled = tuple[int | str, str, str, str, str]
 
 
 class Prepared(NamedTuple):
-    """The rows as a table expression and its parameters."""
+    """The rows as a table expression and its parameters, and as they were given."""
 
     sql: str
     params: tuple[Any, ...]
-    size: int
+    rows: Sequence[Spelled]
+    all_new: bool
 
 
 def exact(vendor: str, text: str) -> str:
@@ -96,7 +97,7 @@ def execute_insert(
     on_conflict: str = "",
 ) -> None:
     """Insert the rows whose learner exists."""
-    names = _names(connection)
+    names = names_of(connection)
     clauses = {"where": where.format(**names), "on_conflict": on_conflict.format(**names)}
     cursor.execute(
         _INSERT.format(**names, **clauses, rows=prepared.sql),
@@ -115,7 +116,7 @@ def unknown(connection: BaseDatabaseWrapper, prepared: Prepared) -> set[int]:
 
 def _fetch(connection: BaseDatabaseWrapper, sql: str, prepared: Prepared) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql.format(**_names(connection), rows=prepared.sql), prepared.params)
+        cursor.execute(sql.format(**names_of(connection), rows=prepared.sql), prepared.params)
         return list(cursor.fetchall())
 
 
@@ -126,7 +127,8 @@ def to_utc(connection: BaseDatabaseWrapper, value: datetime) -> datetime:
     return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
-def _names(connection: BaseDatabaseWrapper) -> dict[str, str]:
+def names_of(connection: BaseDatabaseWrapper) -> dict[str, str]:
+    """What the statements call things."""
     vendor, quote = connection.vendor, connection.ops.quote_name
     user = get_user_model()._meta
     key = quote(str(user.pk.column))

@@ -19,8 +19,8 @@ json_extract(value, '$[4]') AS effective_timestamp FROM json_each(%s)
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 
 
-def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper) -> Prepared:
-    return Prepared(_ROWS, (json.dumps(rows),), len(rows))
+def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper, *, all_new: bool = False) -> Prepared:
+    return Prepared(_ROWS, (json.dumps(rows),), rows, all_new)
 
 
 def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> set[int]:
@@ -29,9 +29,7 @@ def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetim
         return {key for (key,) in cursor.fetchall()}
 
 
-def count_inserted(
-    connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime, *, all_new: bool = False
-) -> int:
+def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
     with connection.cursor() as cursor:
         execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
         return int(cursor.rowcount)

@@ -137,8 +137,8 @@ def test_each_bulk_module_keeps_the_contract(learner: Any, engine: ModuleType) -
 
 def test_a_batch_of_the_loader_is_counted(learner: Any) -> None:
     unknown, known = rows_of([NOBODY, learner.pk])
-    assert write_batch([unknown, known], "default") == (1, {unknown})
-    assert write_batch([unknown, known], "default") == (0, {unknown})
+    assert write_batch([unknown, known], all_new=True) == (1, {unknown})
+    assert write_batch([unknown, known]) == (0, {unknown})
 
 
 def rows_of(keys: Iterable[Any]) -> list[Any]:
@@ -255,8 +255,10 @@ if HOST == "text_user":
             # utf8mb4_unicode_ci takes some of them for the same.
             with suppress(IntegrityError), transaction.atomic():
                 keys.add(make_user(key=key).pk)
-        assert write_batch(rows_of(keys), "default") == (len(keys), set())
-        assert write_batch(rows_of(keys), "default") == (0, set())
+        first, rest = rows_of(keys)[:1], rows_of(keys)[1:]
+        assert write_batch(first) == (1, set())
+        assert write_batch(rest, all_new=True) == (len(rest), set())
+        assert write_batch(rows_of(keys), all_new=True) == write_batch(rows_of(keys)) == (0, set())
         assert set(ProgramIntent.objects.values_list("learner_id", flat=True)) == set(keys)
 
     @pytest.mark.parametrize("key", ["ADA", "Ada", "ada ", " ada", "ad\u00e1", "a", "ada\u200b", ""])
@@ -265,7 +267,8 @@ if HOST == "text_user":
         rows = [make_row(learner=key), make_row(learner=key, reason="OTHER")]
         assert [outcome.status for outcome in record_intents(rows)] == ["rejected", "rejected"]
         assert record_intents(rows[:1])[0].status == "rejected"
-        assert write_batch(rows_of([key]), "default") == (0, set(rows_of([key])))
+        for all_new in (False, True):
+            assert write_batch(rows_of([key]), all_new=all_new) == (0, set(rows_of([key])))
         with pytest.raises(InvalidIntent):
             ProgramIntent.objects.create(**make_row(learner=None), learner_id=key)
         assert get_latest_certain_intents(key) == {}
