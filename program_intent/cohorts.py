@@ -260,7 +260,7 @@ def _fetch(
 
 
 def _prepared(name: str, value: Any, connection: BaseDatabaseWrapper) -> Any:
-    field = ProgramIntent._meta.get_field(name)
+    field: Any = ProgramIntent._meta.get_field(name)
     return getattr(field, "target_field", field).get_db_prep_value(value, connection)
 
 

@@ -104,6 +104,7 @@ def problems(schema: Any, part: Any, value: Any) -> list[str]:
     return [error.message for error in Draft202012Validator(whole).iter_errors(value)]
 
 
+@pytest.mark.usefixtures("schema")  # generating it once, as another version too, changes nothing for the next time
 @pytest.mark.parametrize("field", ["pk", "username"])
 def test_generating_the_schema_gives_a_valid_one_without_a_warning(settings: Settings, field: str) -> None:
     settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": field}

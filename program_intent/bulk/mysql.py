@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 from program_intent.bulk.sql import (
-    NOT_STORED,
+    UNLESS_STORED,
     Prepared,
     Spelled,
     execute_insert,
@@ -76,7 +76,7 @@ def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created:
 
     Unless all is said to be new, what is there is looked up first, in half the time of meeting it while inserting.
     """
-    where = "" if prepared.all_new else NOT_STORED
+    where = "" if prepared.all_new else UNLESS_STORED
     with connection.cursor() as cursor:
         duplicates, affected = _insert(connection, cursor, prepared, created, _COUNTED, 0, where)
     return affected - int(duplicates)

@@ -12,7 +12,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from program_intent.bulk import sql
 from program_intent.bulk.sql import (
-    NOT_STORED,
+    NO_USER,
+    UNLESS_STORED,
     Prepared,
     Spelled,
     execute_insert,
@@ -27,9 +28,8 @@ _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[]
 AS s (learner_id, program_uuid, reason, certainty, effective_timestamp, position)"""
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 _COPY = "COPY {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created) FROM STDIN"
-# Not flattened into a join, for which the planner would read the index of all users.
-_NO_USERS = """SELECT s.position FROM unnest(%s::{learner_type}[]) WITH ORDINALITY AS s (learner_id, position)
-WHERE NOT EXISTS (SELECT FROM {users} WHERE {is_learner} OFFSET 0)"""
+_NO_USERS = f"""SELECT s.position FROM unnest(%s::{{learner_type}}[]) WITH ORDINALITY AS s (learner_id, position)
+WHERE {NO_USER}"""
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
@@ -92,7 +92,7 @@ def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created:
     prepared = _as_arrays(connection, prepared)
     with connection.cursor() as cursor:
         with suppress(IntegrityError), transaction.atomic(using=connection.alias):
-            execute_insert(connection, cursor, prepared, created, where=NOT_STORED)
+            execute_insert(connection, cursor, prepared, created, where=UNLESS_STORED)
             return int(cursor.rowcount)
         execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
         return int(cursor.rowcount)

@@ -25,12 +25,11 @@ FROM {rows} {of_users} {where}
 ORDER BY s.position
 {on_conflict}
 """
-_STORED = "SELECT s.position, t.id, t.created FROM {rows} {join_stored} ON {is_same} {lock}"
-_UNKNOWN = """
-SELECT s.position FROM {rows} LEFT JOIN {users} ON {is_learner}
-WHERE u.{key} IS NULL AND NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same})
-"""
-NOT_STORED = "WHERE NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same})"
+_STORED = "SELECT s.position, t.id, t.created FROM {rows} {join_stored} {lock}"
+NO_USER = "NOT EXISTS (SELECT 1 FROM {users} WHERE {is_learner} {probed})"
+_NOT_STORED = "NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same} {probed})"
+_UNKNOWN = f"SELECT s.position FROM {{rows}} WHERE {NO_USER} AND {_NOT_STORED}"
+UNLESS_STORED = f"WHERE {_NOT_STORED}"
 
 
 # Learner, program, reason, certainty and time as texts; a learner may be a number.
@@ -135,20 +134,26 @@ def names_of(connection: BaseDatabaseWrapper) -> dict[str, str]:
     table = quote(ProgramIntent._meta.db_table)
     columns = ("program_uuid", "certainty", "effective_timestamp", "reason")
     users, is_learner = f"{quote(user.db_table)} u", same_learner(vendor, f"u.{key}")
-    # Each row's learner is looked up: PostgreSQL's planner would read the index of all users for every batch.
-    looked_up = f"JOIN LATERAL (SELECT FROM {users} WHERE {is_learner} OFFSET 0) u ON true"
-    by_unique_key = f"STRAIGHT_JOIN {table} t FORCE INDEX (program_intent_once)"
+    is_same = " AND ".join([same_learner(vendor, "t.learner_id"), *(f"t.{name} = s.{name}" for name in columns)])
+    of_users, join_stored, probed = f"JOIN {users} ON {is_learner}", f"JOIN {table} t ON {is_same}", ""
+    if vendor == "mysql":
+        # A locking scan would wait for what others are writing: 190 deadlocks in 160 overlapping batches, and none so.
+        join_stored = f"STRAIGHT_JOIN {table} t FORCE INDEX (program_intent_once) ON {is_same}"
+    elif vendor == "postgresql":
+        # Row by row, by the index: the planner would read a whole table, of users or intents, for every statement.
+        probed = "OFFSET 0"
+        of_users = f"JOIN LATERAL (SELECT FROM {users} WHERE {is_learner} {probed}) u ON true"
+        join_stored = f"JOIN LATERAL (SELECT t.id, t.created FROM {table} t WHERE {is_same} {probed}) t ON true"
     return {
         "table": table,
         "users": users,
-        "key": key,
         "is_learner": is_learner,
-        "of_users": looked_up if vendor == "postgresql" else f"JOIN {users} ON {is_learner}",
-        "is_same": " AND ".join([same_learner(vendor, "t.learner_id"), *(f"t.{name} = s.{name}" for name in columns)]),
+        "of_users": of_users,
+        "is_same": is_same,
+        "join_stored": join_stored,
+        "probed": probed,
         # A row met by our insert may be newer than the snapshot of the caller's REPEATABLE READ transaction.
         "lock": "LOCK IN SHARE MODE" if vendor == "mysql" else "",
-        # A locking scan would wait for what others are writing: 190 deadlocks in 160 overlapping batches, and none so.
-        "join_stored": by_unique_key if vendor == "mysql" else f"JOIN {table} t",
     }
 
 

@@ -13,7 +13,8 @@ CLAUSES = [each.value for each in Clause]
 LEARNER_HELP = "The user, named by the host's `LEARNER_LOOKUP_FIELD`: the primary key unless set otherwise."
 
 
-@extend_schema_field(int | str)
+# A schema of our own would be changed in place by drf-spectacular 0.28.
+@extend_schema_field(int | str)  # type: ignore[arg-type]  # it takes any type hint
 class LearnerField(serializers.Field[Any, Any, Any, Any]):
     """The name of a learner, None if there is none; ``learners`` in the context has the names by primary key."""
 
