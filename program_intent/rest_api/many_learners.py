@@ -14,7 +14,6 @@ from program_intent import api, cohorts, conf
 from program_intent.data import Intent
 from program_intent.models import ProgramIntent
 from program_intent.parameters import Parameters
-from program_intent.rest_api import openapi
 from program_intent.rest_api.pages import link, parse_limit
 from program_intent.rest_api.parsers import JSONParser
 from program_intent.rest_api.permissions import VIEW, Caller, MayViewEveryone
@@ -32,7 +31,6 @@ class ManyLearnersView(IntentsView):
 
 
 class ProgramLatestCertainView(ManyLearnersView):
-    @openapi.program_latest_certain
     def get(self, request: Request, program_uuid: str) -> Response:
         caller = reader(request)
         certainty, after, limit, as_of, known_at = single_values(
@@ -54,7 +52,6 @@ class ProgramLatestCertainView(ManyLearnersView):
 
 
 class ProgramCountsView(ManyLearnersView):
-    @openapi.program_counts
     def get(self, request: Request, program_uuid: str) -> Response:
         as_of, known_at = single_values(request.query_params, "as_of", "known_at")
         return Response(api.count_latest_certain_intents_for_program(program_uuid, as_of=as_of, known_at=known_at))
@@ -65,7 +62,6 @@ class LatestCertainQueryView(ManyLearnersView):
 
     parser_classes = [JSONParser]
 
-    @openapi.latest_certain_query
     def post(self, request: Request) -> Response:
         body = request.data
         if not isinstance(body, dict):
@@ -86,7 +82,6 @@ class LatestCertainQueryView(ManyLearnersView):
 
 
 class ChangesView(ManyLearnersView):
-    @openapi.changes
     def get(self, request: Request) -> Response:
         after, limit = single_values(request.query_params, "after", "limit")
         # Where they are written, as the API reads them: a replica may not know a new learner yet.

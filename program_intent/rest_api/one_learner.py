@@ -16,7 +16,7 @@ from program_intent.exceptions import InvalidIntent
 from program_intent.latest import CodePoints
 from program_intent.models import ProgramIntent
 from program_intent.parameters import Parameters
-from program_intent.rest_api import conditional, openapi
+from program_intent.rest_api import conditional
 from program_intent.rest_api.pages import history_page, link, parse_cursor, parse_limit
 from program_intent.rest_api.record import RecordView
 from program_intent.rest_api.serializers import (
@@ -37,7 +37,6 @@ from program_intent.validation import (
 
 
 class LatestCertainIntentsView(IntentsView):
-    @openapi.latest_certain
     def get(self, request: Request) -> HttpResponseBase:
         learner, as_of, known_at = single_values(request.query_params, "learner", "as_of", "known_at")
         name, key = asked_learner(reader(request), learner)
@@ -56,7 +55,6 @@ class LatestCertainIntentsView(IntentsView):
 
 
 class ExplainView(IntentsView):
-    @openapi.explain
     def get(self, request: Request) -> Response:
         learner, program, as_of, known_at = single_values(
             request.query_params, "learner", "program_uuid", "as_of", "known_at"
@@ -71,7 +69,6 @@ class ExplainView(IntentsView):
 class ProgramIntentsView(RecordView):
     """What was recorded of a learner, where it is recorded."""
 
-    @openapi.history
     def get(self, request: Request) -> Response:
         query = request.query_params
         learner, certainty, reason, since, until, cursor, limit = single_values(

@@ -1,4 +1,4 @@
-"""What drf-spectacular says of the calls; tests hold the examples against the real answers."""
+"""What drf-spectacular says of the calls, attached to the views; tests hold the examples against the real answers."""
 
 from typing import Any
 
@@ -13,6 +13,13 @@ from drf_spectacular.utils import (
 )
 
 from program_intent.rest_api.conditional import PreconditionFailed
+from program_intent.rest_api.many_learners import (
+    ChangesView,
+    LatestCertainQueryView,
+    ProgramCountsView,
+    ProgramLatestCertainView,
+)
+from program_intent.rest_api.one_learner import ExplainView, LatestCertainIntentsView, ProgramIntentsView
 from program_intent.rest_api.serializers import (
     CERTAINTIES,
     ExplanationSerializer,
@@ -438,3 +445,15 @@ program_counts = extend_schema(
         403: MAY_NOT_VIEW_EVERYONE,
     },
 )
+
+for method, description in {
+    ProgramIntentsView.post: record,
+    ProgramIntentsView.get: history,
+    LatestCertainIntentsView.get: latest_certain,
+    LatestCertainQueryView.post: latest_certain_query,
+    ExplainView.get: explain,
+    ChangesView.get: changes,
+    ProgramLatestCertainView.get: program_latest_certain,
+    ProgramCountsView.get: program_counts,
+}.items():
+    description(method)  # type: ignore[type-var]  # a method is what it decorates

@@ -12,14 +12,12 @@ from rest_framework.response import Response
 from program_intent import conf, store
 from program_intent.data import Outcome
 from program_intent.models import ProgramIntent
-from program_intent.rest_api import openapi
 from program_intent.rest_api.permissions import ADD, Caller
 from program_intent.rest_api.serializers import ProgramIntentBatchSerializer, ProgramIntentSerializer
 from program_intent.rest_api.views import IntentsView
 
 
 class RecordView(IntentsView):
-    @openapi.record
     def post(self, request: Request) -> Response:
         caller = Caller(request.user, permission=ADD, using=router.db_for_write(ProgramIntent))
         body = request.data.dict() if isinstance(request.data, QueryDict) else request.data

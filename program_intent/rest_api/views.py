@@ -1,6 +1,7 @@
 """What all calls share: who is let in, what is read, and the shape of errors."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
@@ -10,6 +11,7 @@ from rest_framework.exceptions import APIException, ParseError, PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.schemas import DefaultSchema
 from rest_framework.views import APIView
 
 from program_intent.exceptions import ChangesError, InvalidIntent
@@ -31,7 +33,16 @@ class NotFollowable(APIException):
     default_code = "not_followable"
 
 
+class _DescribedSchema(DefaultSchema):
+    """Attaches what ``openapi`` says of the views when it is first asked for: it takes as long to load as all the rest."""
+
+    def __get__(self, instance: Any, owner: Any) -> Any:
+        import_module("program_intent.rest_api.openapi")
+        return super().__get__(instance, owner)
+
+
 class IntentsView(APIView):
+    schema = _DescribedSchema()
     permission_classes = [IsAuthenticated]  # the host's default may be AllowAny
     parser_classes = [JSONParser, FormParser, MultiPartParser]
     versioning_class = None  # the version is in the path
