@@ -121,9 +121,11 @@ def _fetch(connection: BaseDatabaseWrapper, sql: str, prepared: Prepared) -> lis
 
 def to_utc(connection: BaseDatabaseWrapper, value: datetime) -> datetime:
     """A time as raw SQL gives it, aware and in UTC."""
+    if value.tzinfo is UTC:
+        return value
     if timezone.is_naive(value):
         value = value.replace(tzinfo=connection.timezone)
-    return value if value.tzinfo is UTC else value.astimezone(UTC)
+    return value.astimezone(UTC)
 
 
 def names_of(connection: BaseDatabaseWrapper) -> dict[str, str]:
