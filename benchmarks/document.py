@@ -42,8 +42,9 @@ def main() -> None:
 
 
 def _table(run: dict[str, Any]) -> list[str]:
+    versions = f"{run['server']}, Python {run['python']}, Django {run['django']}"
     lines = [
-        f".. list-table:: {run['server']}, Python {run['python']}, Django {run['django']}, {run['date']}",
+        f".. list-table:: {versions}; {run['machine']}; {run['date']}",
         "   :header-rows: 1",
         "   :widths: 60 14 16 10",
         "",

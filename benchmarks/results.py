@@ -1,6 +1,7 @@
 """What a benchmark found: figures beside their targets, as a table for people and as JSON for the documentation."""
 
 import json
+import os
 import platform
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
@@ -65,12 +66,18 @@ def save(benchmark: str, engine: str, results: Iterable[Result]) -> None:
         "benchmark": benchmark,
         "engine": engine,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": machine(),
         "python": platform.python_version(),
         "django": django.get_version(),
         "server": server(),
         "results": [asdict(row) | {"verdict": row.verdict, "target": row.target} for row in rows],
     }
     (RESULTS / f"{benchmark}-{engine}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def machine() -> str:
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return f"{os.cpu_count()} cores ({platform.machine()}), {memory / 2**30:.0f} GiB"
 
 
 def server() -> str:

@@ -129,9 +129,17 @@ def _http(calls: int) -> list[Result]:
         response = client.post(url, body, content_type="application/json")
         assert response.status_code == 201, response.content
 
-    results = []
+    latest = "/v1/program-intents/latest-certain/"
+    etag = client.get(latest).headers["ETag"]
+
+    def unchanged(url: str) -> None:
+        response = client.get(url, headers={"If-None-Match": etag})
+        assert response.status_code == 304, response.content
+
+    times = _alternate({"unchanged": partial(unchanged, latest), "answered": partial(get, latest)}, calls)
+    results = [Result("GET latest-certain answered 304, of 200", times["unchanged"] / times["answered"], 1.0)]
     for name, call, url in (
-        ("GET latest-certain", get, "/v1/program-intents/latest-certain/"),
+        ("GET latest-certain", get, latest),
         ("POST", post, "/v1/program-intents/"),
     ):
         times = _alternate({"ours": partial(call, url), "constant": partial(call, "/constant/")}, calls)

@@ -34,7 +34,7 @@ class NotFollowable(APIException):
 
 
 class _DescribedSchema(DefaultSchema):
-    """Attaches what ``openapi`` says of the views when it is first asked for: it takes as long to load as all the rest."""
+    """Attaches what ``openapi`` says of the views when it is first asked for: it takes as long to load as the rest."""
 
     def __get__(self, instance: Any, owner: Any) -> Any:
         import_module("program_intent.rest_api.openapi")
