@@ -24,8 +24,6 @@ T = TypeVar("T")
 # A row in the form that the database's own module gave it.
 Spelled = tuple[Any, ...]
 
-# One statement's worth of rows: bounds the size of a statement (MariaDB takes 16 MiB by default) for any caller.
-CHUNK = 20_000
 # PostgreSQL: serialization failure, deadlock. MariaDB and MySQL: deadlock, deadlock over the counter of primary keys
 # ("Failed to read auto-increment value"), record changed since the last read.
 _TRANSIENT = {"40001", "40P01", 1213, 1467, 1020}
@@ -74,8 +72,8 @@ def _write(rows: Sequence[NewIntent], created: datetime, using: str) -> dict[New
     engine = bulk.for_connection(connection)
     spell = engine.speller(connection)
     written = {}
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
+    for start in range(0, len(rows), engine.CHUNK):
+        chunk = rows[start : start + engine.CHUNK]
         spelled, chunk = zip(*sorted(zip(spell(*zip(*chunk, strict=True)), chunk, strict=True)), strict=True)
         prepared = engine.prepare(spelled, connection)
         new = engine.insert(connection, prepared, created)
@@ -104,9 +102,10 @@ class PreparedRows:
         self.rows = [row for row, _ in groupby(sorted(rows))]
         self._connection = connection
         self._engine = bulk.for_connection(connection)
+        size = self._engine.CHUNK
         self._chunks = [
-            (start, self._engine.prepare(self.rows[start : start + CHUNK], connection, all_new=all_new))
-            for start in range(0, len(self.rows), CHUNK)
+            (start, self._engine.prepare(self.rows[start : start + size], connection, all_new=all_new))
+            for start in range(0, len(self.rows), size)
         ]
 
     def write(self) -> tuple[int, set[Spelled]]:

@@ -249,7 +249,7 @@ def test_what_is_refused_touches_no_database(learner: Any) -> None:
 
 
 def test_a_batch_larger_than_one_statement_is_written_whole(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CHUNK", 3)
+    monkeypatch.setattr(bulk.for_connection(connection), "CHUNK", 3)
     rows = [make_row(learner=learner, reason=f"R{number % 8}") for number in range(10)]
     outcomes = record_intents(rows)
     assert statuses(outcomes) == ["created"] * 8 + ["duplicate"] * 2
@@ -290,7 +290,7 @@ def test_what_the_caller_rolls_back_is_not_stored(learner: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_call_that_fails_midway_leaves_nothing_behind(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "CHUNK", 2)
+    monkeypatch.setattr(bulk.for_connection(connection), "CHUNK", 2)
     failing = FailsOnTheSecond(bulk.for_connection(connection))
     monkeypatch.setattr(bulk, "for_connection", lambda connection: failing)
     with pytest.raises(DatabaseError, match="gone"):

@@ -194,15 +194,21 @@ def read_terminal(descriptor: int) -> Iterator[bytes]:
 # Killed and interrupted
 
 
+@contextmanager
+def in_the_middle_of(rows: Sequence[StoredRow], *options: object) -> "Iterator[subprocess.Popen[bytes]]":
+    """A load that has stored some of the rows, and cannot end because it waits for more."""
+    with started("-", *options, stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        process.stdin.write("\n".join([HEADER, *as_csv(rows), ""]).encode())
+        process.stdin.flush()
+        wait_until(ProgramIntent.objects.exists)
+        yield process
+
+
 @pytest.mark.slow
 def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undisturbed_one(tmp_path: Path) -> None:
     rows = many(2 * BATCH + 10_000)
-    with started("-", stdin=subprocess.PIPE) as process:
-        assert process.stdin
-        # Not all, so that it cannot end before it is killed.
-        process.stdin.write("\n".join([HEADER, *as_csv(rows[: 2 * BATCH]), ""]).encode())
-        process.stdin.flush()
-        wait_until(ProgramIntent.objects.exists)
+    with in_the_middle_of(rows[: 2 * BATCH]) as process:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -215,9 +221,7 @@ def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undi
 
 
 def test_an_interrupted_load_ends_with_one_line_and_true_counts(tmp_path: Path) -> None:
-    path = write_report(tmp_path / "report.csv", *as_csv(many(2 * BATCH)))
-    with started(path, "--report", tmp_path / "report.json") as process:
-        wait_until(ProgramIntent.objects.exists)
+    with in_the_middle_of(many(2 * BATCH), "--report", tmp_path / "report.json") as process:
         process.send_signal(signal.SIGINT)
         loaded = end(process)
     assert (loaded.status, loaded.stderr) == (1, "")

@@ -1,5 +1,7 @@
 """One module per kind of database, one contract: judged rows in, what became of them out.
 
+``CHUNK``
+    How many rows one statement takes at most.
 ``speller(connection)``
     A function that gives judged rows, as five columns, the form in which this database stores them: equal rows,
     equal forms.

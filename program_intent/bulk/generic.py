@@ -11,6 +11,8 @@ from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
 from program_intent.validation import NewIntent
 
+CHUNK = 20_000
+
 
 def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[NewIntent]]:
     return lambda *columns: map(NewIntent, *columns)

@@ -24,8 +24,11 @@ from program_intent.bulk.sql import (
     unknown,
 )
 
-__all__ = ["count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
+__all__ = ["CHUNK", "count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
+# INSERT ... SELECT holds the lock of the auto-increment counter, for which every other insert waits, to its end: with
+# 20,000 rows single intents waited up to 0.6 s, and a load took 0.93 of the time.
+CHUNK = 2_000
 # Two columns of different collations do not compare, unless one is ASCII; literals (ELT) compare with any column.
 _ROWS = """(
 SELECT position, {learner} AS learner_id, program_uuid, reason, certainty, effective_timestamp
