@@ -11,7 +11,7 @@ from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
 from program_intent.validation import NewIntent
 
-CHUNK = 20_000
+CHUNK = 10_000
 
 
 def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[NewIntent]]:

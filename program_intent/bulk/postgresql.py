@@ -24,7 +24,7 @@ from program_intent.bulk.sql import (
 
 __all__ = ["CHUNK", "count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
-CHUNK = 20_000
+CHUNK = 10_000
 _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[], %s::timestamptz[]) WITH ORDINALITY
 AS s (learner_id, program_uuid, reason, certainty, effective_timestamp, position)"""
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"

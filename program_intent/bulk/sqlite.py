@@ -10,7 +10,7 @@ from program_intent.bulk.sql import Prepared, Spelled, execute_insert, speller, 
 
 __all__ = ["CHUNK", "count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
-CHUNK = 20_000
+CHUNK = 10_000
 _ROWS = """(
 SELECT key + 1 AS position, json_extract(value, '$[0]') AS learner_id, json_extract(value, '$[1]') AS program_uuid,
 json_extract(value, '$[2]') AS reason, json_extract(value, '$[3]') AS certainty,
