@@ -27,7 +27,7 @@ serve: .venv/demo ## Leave the example host running: admin and API page (PORT=80
 
 # mysqlclient has no wheels for Linux, so a machine without a compiler and libmariadb-dev tests the other engines.
 test: .venv/test ## Run the suite on each database that answers; ENGINES="sqlite postgresql mariadb" demands them
-	@$(BIN)/python -c 'import MySQLdb' 2>/dev/null || $(BIN)/pip install --quiet '.[mysql]' >.venv/mysqlclient.log 2>&1 \
+	@$(BIN)/python -c 'import MySQLdb' 2>/dev/null || $(BIN)/pip install --quiet --editable '.[mysql]' >.venv/mysqlclient.log 2>&1 \
 		|| echo "mysqlclient could not be built (needs gcc, pkg-config and libmariadb-dev): .venv/mysqlclient.log"
 	$(BIN)/python -m tests.run_engines
 
@@ -75,7 +75,7 @@ clean: ## Remove everything that was built, the environments included
 	@touch $@
 
 .venv/bench: .venv/test requirements/bench.txt
-	$(BIN)/pip install --quiet '.[mysql]' --requirement requirements/bench.txt
+	$(BIN)/pip install --quiet --editable '.[mysql]' --requirement requirements/bench.txt
 	@touch $@
 
 .venv/check: .venv/bin/python setup.py requirements/test.txt requirements/check.txt

@@ -6,9 +6,13 @@ import sqlite3
 import django
 import pytest
 import rest_framework
+from django.contrib.auth.models import User
 from django.db import connection
-from pytest_django import DjangoDbBlocker
+from pytest_django import DjangoDbBlocker, Settings
 from pytest_django.plugin import blocking_manager_key
+from rest_framework.test import APIClient
+
+from tests.rest import VIEW, client_of
 
 # A shell starts what it puts in the background with interrupts ignored, and children inherit that: the
 # loader's processes are to be interruptible however the suite was started.
@@ -55,3 +59,31 @@ def server() -> str:
     if connection.vendor == "postgresql":
         return f"{version.split(' on ')[0]}, collation ICU {ICU_LOCALE}"
     return f"{version}, collation {connection.settings_dict['TEST']['COLLATION']}"
+
+
+# The people of the REST tests
+
+
+@pytest.fixture
+def ada(db: None) -> User:
+    return User.objects.create(username="ada")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return User.objects.create(username="bob")
+
+
+@pytest.fixture
+def as_ada(ada: User) -> APIClient:
+    return client_of(ada)
+
+
+@pytest.fixture
+def as_staff(db: None) -> APIClient:
+    return client_of(User.objects.create(username="staff"), VIEW)
+
+
+@pytest.fixture
+def by_username(settings: Settings) -> None:
+    settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}

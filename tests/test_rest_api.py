@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.contrib.auth.models import AnonymousUser, User
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.http import HttpResponse
@@ -25,17 +25,21 @@ from program_intent import rest_api
 from program_intent.api import get_latest_certain_intents, record_intent
 from program_intent.models import ProgramIntent
 from program_intent.rest_api.views import IntentsView
+from tests.rest import (
+    ADD,
+    LATEST,
+    MAY_NOT_VIEW,
+    NOBODY,
+    OTHER_PROGRAM,
+    PROGRAM,
+    RECORD,
+    TIME,
+    VIEW,
+    answer,
+    client_of,
+)
 
-RECORD = "/api/program-intent/v1/program-intents/"
-LATEST = "/api/program-intent/v1/program-intents/latest-certain/"
-PROGRAM = "9a241637-6370-5561-bfb1-6dd5655333f4"
-OTHER_PROGRAM = "51032e48-04ca-5d43-901a-80cd294a21e1"
-TIME = "2026-02-01T09:00:00Z"
-NOBODY = 987_654_321
-
-ADD, VIEW = "add_programintent", "view_programintent"
 MAY_NOT_RECORD = "To name another learner than yourself you need the permission program_intent.add_programintent."
-MAY_NOT_VIEW = "To name another learner than yourself you need the permission program_intent.view_programintent."
 
 pytestmark = pytest.mark.django_db
 
@@ -50,37 +54,9 @@ def make_row(**changes: Any) -> dict[str, Any]:
     return row | changes
 
 
-def client_of(user: User | None, *permissions: str) -> APIClient:
-    client = APIClient()
-    if user:
-        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-        client.force_authenticate(User.objects.get(pk=user.pk))
-    return client
-
-
-@pytest.fixture
-def ada() -> User:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
-def bob() -> User:
-    return User.objects.create(username="bob")
-
-
-@pytest.fixture
-def as_ada(ada: User) -> APIClient:
-    return client_of(ada)
-
-
 @pytest.fixture
 def as_staff(db: None) -> APIClient:
     return client_of(User.objects.create(username="staff"), ADD, VIEW)
-
-
-@pytest.fixture
-def by_username(settings: Settings) -> None:
-    settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}
 
 
 def post(client: APIClient, body: Any) -> HttpResponse:
@@ -89,11 +65,6 @@ def post(client: APIClient, body: Any) -> HttpResponse:
 
 def get(client: APIClient, **parameters: Any) -> HttpResponse:
     return client.get(f"{LATEST}?{urlencode(parameters, doseq=True)}")
-
-
-def answer(response: HttpResponse, status: int) -> Any:
-    assert response.status_code == status, response.content[:500]
-    return json.loads(response.content)
 
 
 # One intent

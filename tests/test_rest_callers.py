@@ -9,7 +9,6 @@ from django.contrib.auth.models import User
 from django.urls import get_resolver, reverse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from program_intent.data import Certainty
@@ -41,31 +40,6 @@ from tests.rest import (
 from tests.strategies import PROGRAMS, generated
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def ada() -> User:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
-def bob() -> User:
-    return User.objects.create(username="bob")
-
-
-@pytest.fixture
-def as_ada(ada: User) -> APIClient:
-    return client_of(ada)
-
-
-@pytest.fixture
-def as_staff(db: None) -> APIClient:
-    return client_of(User.objects.create(username="staff"), VIEW)
-
-
-@pytest.fixture
-def by_username(settings: Settings) -> None:
-    settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}
 
 
 # Who may make which call

@@ -27,26 +27,6 @@ from tests.rest import (
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ada() -> User:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
-def bob() -> User:
-    return User.objects.create(username="bob")
-
-
-@pytest.fixture
-def as_ada(ada: User) -> APIClient:
-    return client_of(ada)
-
-
-@pytest.fixture
-def by_username(settings: Settings) -> None:
-    settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}
-
-
 def held(client: APIClient, etag: str, **parameters: Any) -> int:
     """The status for a client that has an answer."""
     response = client.get(f"{LATEST}?{urlencode(parameters, doseq=True)}", headers={"If-None-Match": etag})

@@ -53,31 +53,6 @@ from tests.strategies import LEARNERS, PROGRAMS, Question, generated, questions
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def ada() -> User:
-    return User.objects.create(username="ada")
-
-
-@pytest.fixture
-def bob() -> User:
-    return User.objects.create(username="bob")
-
-
-@pytest.fixture
-def as_ada(ada: User) -> APIClient:
-    return client_of(ada)
-
-
-@pytest.fixture
-def as_staff(db: None) -> APIClient:
-    return client_of(User.objects.create(username="staff"), VIEW)
-
-
-@pytest.fixture
-def by_username(settings: Settings) -> None:
-    settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}
-
-
 # The history of a learner
 
 
