@@ -8,7 +8,6 @@ import json
 from collections import Counter
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,14 +15,14 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
-from program_intent.bulk.sql import exact, same_learner, to_utc
+from program_intent.bulk.sql import exact, same_learner
 from program_intent.data import Certainty, Intent
-from program_intent.latest import FIELDS, to_intent, winners
+from program_intent.latest import FIELDS, columns, to_intent, to_intents, to_uuid, winners
 from program_intent.models import ProgramIntent
 from program_intent.validation import fits_mariadb, is_mariadb
 
 # All of the candidates are ranked: up to a hundred intents of a learner, that costs less than probing for each program.
-_CHOSEN = """SELECT x.id, x.learner_id, x.program_uuid, x.reason, x.certainty, {effective}, {created} FROM (
+_CHOSEN = """SELECT {columns} FROM (
 SELECT t.*, ROW_NUMBER() OVER (PARTITION BY t.learner_id, t.program_uuid ORDER BY
 t.certainty = 'MAYBE', t.effective_timestamp DESC, t.created DESC, t.certainty, {reason}) AS place
 FROM {candidates} AND {counted}
@@ -49,17 +48,14 @@ FROM {table} t WHERE {counted} {programs} GROUP BY {group} t.learner_id) m {by_g
 
 class _Dialect(NamedTuple):
     among: str  # a column's value is one of many, given as one parameter
-    time: str  # as ISO 8601, because the drivers take longer to make times than the database to find the intents
     latest: str  # the latest effective time of a certainty; FILTER saves a fifth of the cost of CASE
 
 
 _FILTER = "MAX(t.effective_timestamp) FILTER (WHERE t.certainty = '{}')"
 _DIALECTS = {
-    "postgresql": _Dialect("{} = ANY(%({})s)", "to_json({}) #>> '{{}}'", _FILTER),
-    "sqlite": _Dialect("{} IN (SELECT value FROM json_each(%({})s))", "{} || ''", _FILTER),
-    "mysql": _Dialect(
-        "{} IN %({})s", "CAST({} AS CHAR)", "MAX(CASE t.certainty WHEN '{}' THEN t.effective_timestamp END)"
-    ),
+    "postgresql": _Dialect("{} = ANY(%({})s)", _FILTER),
+    "sqlite": _Dialect("{} IN (SELECT value FROM json_each(%({})s))", _FILTER),
+    "mysql": _Dialect("{} IN %({})s", "MAX(CASE t.certainty WHEN '{}' THEN t.effective_timestamp END)"),
 }
 
 
@@ -150,29 +146,13 @@ def _choose(
     known_at: datetime | None,
 ) -> list[Intent]:
     """The chosen ones of the candidates, in the order of the learners' keys."""
-    dialect = _DIALECTS[connection.vendor]
     text = _CHOSEN.format(
-        effective=dialect.time.format("x.effective_timestamp"),
-        created=dialect.time.format("x.created"),
+        columns=columns(connection.vendor),
         reason=exact(connection.vendor, "t.reason"),
         candidates=candidates,
         counted=_counted(known_at),
     )
-    to_key = ProgramIntent._meta.get_field("learner").target_field.to_python
-    return [
-        Intent(
-            key,
-            to_key(learner),
-            _to_uuid(program),
-            reason,
-            Certainty(certainty),
-            to_utc(connection, datetime.fromisoformat(effective)),
-            to_utc(connection, datetime.fromisoformat(created)),
-        )
-        for key, learner, program, reason, certainty, effective, created in _fetch(
-            connection, text, given, as_of, known_at
-        )
-    ]
+    return to_intents(connection, _fetch(connection, text, given, as_of, known_at))
 
 
 def _choose_by_orm(chosen: "QuerySet[ProgramIntent]") -> list[Intent]:
@@ -220,7 +200,7 @@ def _count(
     )
     rows = _fetch(connection, text, given, as_of, known_at)
     return {
-        one or _to_uuid(*program): {
+        one or to_uuid(*program): {
             Certainty.CERTAIN_YES: certain - no,
             Certainty.CERTAIN_NO: no,
             Certainty.MAYBE: learners - certain,
@@ -267,11 +247,6 @@ def _prepared(name: str, value: Any, connection: BaseDatabaseWrapper) -> Any:
 def _many(name: str, values: Collection[Any], connection: BaseDatabaseWrapper) -> Any:
     prepared = [_prepared(name, value, connection) for value in values]
     return json.dumps(prepared, default=str) if connection.vendor == "sqlite" else prepared
-
-
-@lru_cache(maxsize=4096)  # few programs, many intents
-def _to_uuid(value: Any) -> UUID:
-    return value if isinstance(value, UUID) else UUID(value)
 
 
 def _storable(program_uuids: Collection[UUID], connection: BaseDatabaseWrapper) -> list[UUID]:

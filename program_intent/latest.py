@@ -7,7 +7,7 @@ tested against.
 """
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
@@ -23,7 +23,8 @@ from program_intent.data import Certainty, Intent
 from program_intent.models import ProgramIntent
 from program_intent.validation import fits_mariadb, is_mariadb
 
-_COLUMNS = "x.id, x.program_uuid, x.reason, x.certainty, x.effective_timestamp, x.created"
+# As ISO 8601, because the drivers take longer to make times than the database to find the intents.
+_TIME_AS_TEXT = {"postgresql": "to_json({}) #>> '{{}}'", "sqlite": "{} || ''", "mysql": "CAST({} AS CHAR)"}
 
 # The programs of a learner, one probe each: no database here steps through an index by itself.
 _EACH_PROGRAM = """WITH RECURSIVE p (program_uuid) AS (
@@ -101,18 +102,35 @@ def by_statement(
     with connection.cursor() as cursor:
         cursor.execute(_statement(connection.vendor, known_at is not None, named), params)
         rows = cursor.fetchall()
+    return to_intents(connection, rows)
+
+
+def columns(vendor: str) -> str:
+    """What :func:`to_intents` takes of ``x``."""
+    effective, created = map(_TIME_AS_TEXT[vendor].format, ("x.effective_timestamp", "x.created"))
+    return f"x.id, x.learner_id, x.program_uuid, x.reason, x.certainty, {effective}, {created}"
+
+
+def to_intents(connection: BaseDatabaseWrapper, rows: Iterable[tuple[Any, ...]]) -> list[Intent]:
+    """The intents in rows of :func:`columns`, as the driver gives them."""
+    to_key = ProgramIntent._meta.get_field("learner").target_field.to_python
     return [
         Intent(
             key,
-            learner,
-            program if isinstance(program, UUID) else UUID(program),
+            to_key(learner),
+            to_uuid(program),
             reason,
             Certainty(certainty),
-            to_utc(connection, effective),
-            to_utc(connection, created),
+            to_utc(connection, datetime.fromisoformat(effective)),
+            to_utc(connection, datetime.fromisoformat(created)),
         )
-        for key, program, reason, certainty, effective, created in rows
+        for key, learner, program, reason, certainty, effective, created in rows
     ]
+
+
+@lru_cache(maxsize=4096)  # few programs, many intents
+def to_uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
 
 
 _TEXTS = {"postgresql": _POSTGRESQL, "sqlite": _SQLITE, "mysql": _MYSQL}
@@ -145,7 +163,7 @@ def _statement(vendor: str, is_known_at: bool, programs: int | None) -> str:
             "maybe": "'MAYBE'",
         }.items()
     }
-    return _TEXTS[vendor].format(**names, **probes, programs=clause, columns=_COLUMNS)
+    return _TEXTS[vendor].format(**names, **probes, programs=clause, columns=columns(vendor))
 
 
 class CodePoints(Func):
