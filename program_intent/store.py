@@ -112,9 +112,12 @@ class PreparedRows:
         """Store the rows in one transaction: how many were new, and those whose learner is no user."""
 
         def write() -> tuple[int, set[Spelled]]:
-            created = timezone.now()
-            new = sum(self._engine.count_inserted(self._connection, chunk, created) for _, chunk in self._chunks)
-            return new, self.unknown() if new < len(self.rows) else set()
+            created, new, unknown = timezone.now(), 0, set()
+            for start, chunk in self._chunks:
+                count, positions = self._engine.count_inserted(self._connection, chunk, created)
+                new += count
+                unknown |= {self.rows[start + position] for position in positions}
+            return new, unknown
 
         return retrying(self._connection.alias, write)
 

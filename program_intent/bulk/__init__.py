@@ -11,7 +11,7 @@
 ``insert(connection, prepared, created)``
     Store the rows that are new and whose learner exists; the primary keys given to them.
 ``count_inserted(connection, prepared, created)``
-    The same, and only how many there were.
+    The same, and only how many there were, with what ``unknown`` says afterwards.
 ``stored(connection, prepared)``
     The rows that are stored: position among the rows, primary key, created.
 ``unknown(connection, prepared)``

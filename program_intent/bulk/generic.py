@@ -28,8 +28,10 @@ def insert(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: 
     return {key for row in rows if (key := _insert_one(connection, row, created)) is not None}
 
 
-def count_inserted(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime) -> int:
-    return len(insert(connection, rows, created))
+def count_inserted(
+    connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime
+) -> tuple[int, set[int]]:
+    return len(insert(connection, rows, created)), unknown(connection, rows)
 
 
 def stored(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent]) -> list[tuple[int, int, datetime]]:

@@ -82,7 +82,12 @@ def unknown(connection: BaseDatabaseWrapper, prepared: Prepared) -> set[int]:
     return sql.unknown(connection, _as_arrays(connection, prepared))
 
 
-def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
+def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
+    new = _count_inserted(connection, prepared, created)
+    return new, unknown(connection, prepared) if new < len(prepared.rows) else set()
+
+
+def _count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
     """COPY if all is said to be new; else insert plainly what is not there, because ON CONFLICT inserts speculatively
     and takes 1.5 times as long.
 

@@ -149,6 +149,7 @@ def names_of(connection: BaseDatabaseWrapper) -> dict[str, str]:
     return {
         "table": table,
         "users": users,
+        "user_key": key,
         "is_learner": is_learner,
         "of_users": of_users,
         "is_same": is_same,

@@ -30,7 +30,8 @@ def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetim
         return {key for (key,) in cursor.fetchall()}
 
 
-def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
+def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
     with connection.cursor() as cursor:
         execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
-        return int(cursor.rowcount)
+        new = int(cursor.rowcount)
+    return new, unknown(connection, prepared) if new < len(prepared.rows) else set()
