@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import EmptyPage, Page, Paginator
 from django.db import connections
@@ -19,7 +18,7 @@ from django.utils.functional import lazy
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
-from program_intent import timeline
+from program_intent import learners, timeline
 from program_intent.api import count_latest_certain_intents_for_program, explain_latest_certain_intent
 from program_intent.conf import learner_lookup_field
 from program_intent.data import Certainty
@@ -344,11 +343,9 @@ def _sought(term: str, using: str) -> dict[str, Any] | None:
 
 def _learners(text: str, using: str) -> list[Any]:
     """The primary keys of the users whose ``LEARNER_LOOKUP_FIELD`` or primary key is exactly this text."""
-    users = get_user_model()._base_manager.using(using)
     keys: set[Any] = set()
     for field in {"pk", learner_lookup_field()}:
         with suppress(Refused):
             value = learner_parser(field, connections[using])(text)
-            named = users.filter(**{field: value}).values_list(field, "pk")
-            keys.update(key for found, key in named if found == value)
+            keys.update(learners.primary_keys([value], field=field, using=using).values())
     return list(keys)

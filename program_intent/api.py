@@ -82,7 +82,8 @@ def as_known_at(moment: datetime | str) -> Iterator[None]:
     ``as_of`` stays what it is, now if left out: with both in the past, an answer never changes again, unless the
     learner's user is deleted. One edge is excepted: ``created`` is the writer's clock *before* its commit, so a
     transaction that was still open at ``moment`` can add to what was known by then; choose a moment that is older than
-    your longest write. The block holds for its own thread or async task, and not in threads that are started in it.
+    your longest write. The block holds for its own thread or async task, and not in threads that are started in it;
+    a generator that is left open within it holds it open, so hand ``known_at`` to the call there.
 
     :raises InvalidIntent: the moment is malformed, named ``known_at`` in ``errors``.
     """
@@ -163,9 +164,11 @@ def iter_latest_certain_intents_for_program(
     as_of: datetime | str | None = None,
     known_at: datetime | str | None = None,
 ) -> Iterator[Intent]:
-    """The latest and most certain intent of each learner who has one for the program, in the order of their keys.
+    """The latest and most certain intent of each learner who has one for the program, in the order of their keys: the
+    database's, which for UUIDs on MariaDB is not that of their digits.
 
-    Streamed in pages, one query each; all pages answer for the same ``as_of``.
+    Streamed in pages, one query each. All pages answer for the same ``as_of`` and ``known_at``, the moment of the call
+    if left out: what is written while they are read is in none of them.
 
     :param certainty: only the intents that have it.
     :param after: a user or a user's primary key: continue behind this learner.
@@ -175,7 +178,7 @@ def iter_latest_certain_intents_for_program(
     program = given.program(program_uuid)
     wanted = None if certainty is None else given.parsed("certainty", parse_certainty, certainty)
     start = None if after is None else given.learner(after, name="after")
-    moment, known = given.as_of(as_of), given.known_at(known_at)
+    moment, known = given.as_of(as_of), given.known_at_or_now(known_at)
     given.check()
     return cohorts.iterate(
         program, using=given.using, certainty=wanted, after=start, page=PAGE, as_of=moment, known_at=known

@@ -15,7 +15,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
-from program_intent.bulk.sql import exact, same_learner
+from program_intent.bulk.sql import exact, prepared_learner, same_learner
 from program_intent.data import Certainty, Intent
 from program_intent.latest import FIELDS, columns, to_intent, to_intents, to_uuid, winners
 from program_intent.models import ProgramIntent
@@ -79,8 +79,8 @@ def for_learners(
             programs="" if programs is None else f"AND {dialect.among.format('t.program_uuid', 'programs')}",
         )
         given = {
-            "learners": _many("learner", learners, connection),
-            "programs": _many("program_uuid", programs or (), connection),
+            "learners": _many([prepared_learner(each, connection) for each in learners], connection),
+            "programs": _many([_program(each, connection) for each in programs or ()], connection),
         }
         intents = _choose(connection, candidates, given, as_of, known_at)
     else:
@@ -131,8 +131,8 @@ def page_of_program(
         same_learner=same_learner(connection.vendor, "t.learner_id", "l.learner_id"),
     )
     given = {
-        "program": _prepared("program_uuid", program_uuid, connection),
-        "after": None if after is None else _prepared("learner", after, connection),
+        "program": _program(program_uuid, connection),
+        "after": None if after is None else prepared_learner(after, connection),
         "limit": limit,
     }
     return _choose(connection, candidates, given, as_of, known_at)
@@ -180,10 +180,10 @@ def _count(
         one, programs, given = None, "", {}
     elif len(program_uuids) == 1:
         (one,) = program_uuids
-        programs, given = "AND t.program_uuid = %(program)s", {"program": _prepared("program_uuid", one, connection)}
+        programs, given = "AND t.program_uuid = %(program)s", {"program": _program(one, connection)}
     else:
         one, programs = None, f"AND {dialect.among.format('t.program_uuid', 'programs')}"
-        given = {"programs": _many("program_uuid", program_uuids, connection)}
+        given = {"programs": _many([_program(each, connection) for each in program_uuids], connection)}
     text = _COUNTS.format(
         table=ProgramIntent._meta.db_table,
         same_learner=same_learner(connection.vendor, "t.learner_id", "m.learner_id"),
@@ -239,13 +239,11 @@ def _fetch(
         return list(cursor.fetchall())
 
 
-def _prepared(name: str, value: Any, connection: BaseDatabaseWrapper) -> Any:
-    field: Any = ProgramIntent._meta.get_field(name)
-    return getattr(field, "target_field", field).get_db_prep_value(value, connection)
+def _program(value: UUID, connection: BaseDatabaseWrapper) -> Any:
+    return ProgramIntent._meta.get_field("program_uuid").get_db_prep_value(value, connection)
 
 
-def _many(name: str, values: Collection[Any], connection: BaseDatabaseWrapper) -> Any:
-    prepared = [_prepared(name, value, connection) for value in values]
+def _many(prepared: list[Any], connection: BaseDatabaseWrapper) -> Any:
     return json.dumps(prepared, default=str) if connection.vendor == "sqlite" else prepared
 
 

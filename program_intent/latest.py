@@ -18,7 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, F, Func, IntegerField, QuerySet, Value, When, Window
 from django.db.models.functions import RowNumber
 
-from program_intent.bulk.sql import exact, same_learner, to_utc
+from program_intent.bulk.sql import exact, prepared_learner, same_learner, to_utc
 from program_intent.data import Certainty, Intent
 from program_intent.models import ProgramIntent
 from program_intent.validation import fits_mariadb, is_mariadb
@@ -90,8 +90,11 @@ def by_statement(
     program_uuids: Collection[UUID] | None,
 ) -> list[Intent]:
     adapt = connection.ops.adapt_datetimefield_value
-    key = ProgramIntent._meta.get_field("learner").target_field.get_db_prep_value(learner, connection)
-    params = {"learner": key, "as_of": adapt(as_of), "known_at": known_at and adapt(known_at)}
+    params = {
+        "learner": prepared_learner(learner, connection),
+        "as_of": adapt(as_of),
+        "known_at": known_at and adapt(known_at),
+    }
     named = None
     if program_uuids is not None:
         to_param = ProgramIntent._meta.get_field("program_uuid").get_db_prep_value

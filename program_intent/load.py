@@ -1,5 +1,6 @@
 """A whole load: raw rows are judged in batches, each batch is stored in a transaction of its own, all is counted."""
 
+import csv
 import gc
 import signal
 import sqlite3
@@ -21,7 +22,7 @@ from django.db import connections
 from program_intent import store, validation
 from program_intent.data import LoadReport
 from program_intent.exceptions import InvalidIntent, LoadError
-from program_intent.sources.report_file import Block, Report, Values
+from program_intent.sources.report_file import LONGEST_FIELD, Block, Report, Values
 from program_intent.store import PreparedRows, Spelled
 from program_intent.validation import Judge, NewIntent, unknown_learner
 
@@ -166,8 +167,10 @@ class Load:
         verdicts = self._verdicts(batch)
         rows = batch.rows or self._prepare(verdicts)
         if self._max_rejects is not None:
-            read = self._up_to_last_reject(verdicts, rows.unknown(), self._max_rejects - self._rejected)
-            if read < len(verdicts):
+            unknown = rows.unknown()
+            verdicts = [_unknown(verdict[0]) if verdict in unknown else verdict for verdict in verdicts]
+            read = _up_to_last_reject(verdicts, self._max_rejects - self._rejected)
+            if unknown or read < len(verdicts):
                 verdicts = verdicts[:read]
                 rows = self._prepare(verdicts)
         created, refused = self._try(rows, seen) if self._dry_run else rows.write()
@@ -205,20 +208,21 @@ class Load:
             return _unknown(judged.learner)
         return self._spelled(judged._replace(learner=keys[judged.learner]))
 
-    def _up_to_last_reject(self, verdicts: Sequence[Spelled | str], refused: Collection[Spelled], allowed: int) -> int:
-        """How many verdicts there are up to the reject that is one too many: nothing behind it is read or stored."""
-        for number, verdict in enumerate(verdicts, start=1):
-            if isinstance(verdict, str) or verdict in refused:
-                allowed -= 1
-            if allowed < 0:
-                return number
-        return len(verdicts)
-
     def _try(self, rows: PreparedRows, seen: sqlite3.Connection) -> tuple[int, set[Spelled]]:
         """What writing the rows would say, counting those of the batches before as if they had been written."""
         refused, stored = rows.unknown(), rows.stored()
         keys = ((_key(row),) for row in rows.rows if row not in refused and row not in stored)
         return seen.executemany("INSERT OR IGNORE INTO seen VALUES (?)", keys).rowcount, refused
+
+
+def _up_to_last_reject(verdicts: Sequence[Spelled | str], allowed: int) -> int:
+    """How many verdicts there are up to the reject that is one too many: nothing behind it is read or stored."""
+    for number, verdict in enumerate(verdicts, start=1):
+        if isinstance(verdict, str):
+            allowed -= 1
+        if allowed < 0:
+            return number
+    return len(verdicts)
 
 
 def _unknown(learner: object) -> str:
@@ -255,17 +259,21 @@ def _finishing() -> Iterator[None]:
 
 @contextmanager
 def _tuned() -> Iterator[None]:
-    """A load makes millions of tuples and no cycles; looking for cycles among them took a third of its time.
+    """What Python is set to while a load runs.
 
-    And the thread that hands rows to the database waits 5 ms, Python's default, for the one that reads to let go, at
-    each call: with 0.5 ms a load takes 0.93 of the time.
+    A load makes millions of tuples and no cycles; looking for cycles among them took a third of its time. The thread
+    that hands rows to the database waits 5 ms, Python's default, for the one that reads to let go, at each call: with
+    0.5 ms a load takes 0.93 of the time. And a field of a CSV may be longer than 128 KiB, if only in a column that is
+    ignored.
     """
     collects, interval = gc.isenabled(), sys.getswitchinterval()
+    longest = csv.field_size_limit(LONGEST_FIELD)
     gc.disable()
     sys.setswitchinterval(0.0005)
     try:
         yield
     finally:
+        csv.field_size_limit(longest)
         sys.setswitchinterval(interval)
         if collects:
             gc.enable()

@@ -1,5 +1,6 @@
 """The one table of the app, and the doors that keep it append-only."""
 
+from datetime import datetime
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from model_utils.fields import AutoCreatedField
 
 from program_intent.data import Certainty
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
-from program_intent.validation import Judge, unknown_learner
+from program_intent.validation import Judge, NewIntent, Refused, parse_timestamp, unknown_learner
 
 
 class ProgramIntentQuerySet(models.QuerySet["ProgramIntent"]):
@@ -96,6 +97,15 @@ class ProgramIntent(models.Model):
     def __str__(self) -> str:
         return f"{self.learner_id}: {self.certainty} {self.program_uuid} ({self.reason})"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Refuse at once what Django would pass over or refuse in words of its own; see ``save_base``."""
+        if not self._state.adding:
+            raise AppendOnlyError("save() of a stored intent")
+        learner = self._named_learner()
+        if learner is None or (isinstance(learner, models.Model) and learner.pk is None):
+            self._judged(router.db_for_write(type(self), instance=self))
+        super().save(*args, **kwargs)
+
     def save_base(  # type: ignore[override]  # always by keyword, and the rest is passed on
         self, raw: bool = False, using: str | None = None, **kwargs: Any
     ) -> None:
@@ -113,12 +123,31 @@ class ProgramIntent(models.Model):
         stored = type(self)._base_manager.using(using)
         if not self._state.adding or (self.pk is not None and stored.filter(pk=self.pk).exists()):
             raise AppendOnlyError("save() of a stored intent")
-        values = (self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp)
-        judged = Judge(connections[using])(values)
+        judged, self.created = self._judged(using)
         learners = get_user_model()._base_manager.using(using)
         if look_up_learner and judged.learner not in learners.filter(pk=judged.learner).values_list("pk", flat=True):
             raise InvalidIntent({"learner": [unknown_learner(judged.learner)]})
         self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp = judged
+
+    def _named_learner(self) -> Any:
+        """The primary key, or a user who had none when they were named."""
+        key: Any = self.learner_id
+        return self._state.fields_cache.get("learner") if key is None else key
+
+    def _judged(self, using: str) -> tuple[NewIntent, datetime]:
+        values = (self._named_learner(), self.program_uuid, self.reason, self.certainty, self.effective_timestamp)
+        errors: dict[str, list[str]] = {}
+        try:
+            judged = Judge(connections[using])(values)
+        except InvalidIntent as refused:
+            errors = refused.errors
+        try:
+            created = parse_timestamp(self.created)
+        except Refused as refusal:
+            errors["created"] = [str(refusal)]
+        if errors:
+            raise InvalidIntent(errors)
+        return judged, created
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("delete()")

@@ -1,7 +1,7 @@
 """The parameters of the reads: judged together, refused together, in the words of ``validation``."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
@@ -16,7 +16,8 @@ from program_intent.validation import Refused, learner_parser, parse_timestamp, 
 T = TypeVar("T")
 # Beyond it the number itself is an error to a database.
 _LONGEST_PAGE = 2**31 - 1
-_known_at: ContextVar[datetime | None] = ContextVar("program_intent_known_at", default=None)
+# The moments of the blocks that are open.
+_known_at: ContextVar[tuple[datetime, ...]] = ContextVar("program_intent_known_at", default=())
 
 
 class Parameters:
@@ -53,6 +54,10 @@ class Parameters:
         """The earlier of the value and the moment of the ``as_known_at`` around the call; None if there is neither."""
         return _earlier(None if value is None else self.parsed("known_at", parse_timestamp, value))
 
+    def known_at_or_now(self, value: object) -> datetime:
+        """The same, and now if there is neither: for an answer in pages, which others may write between."""
+        return self.known_at(value) or timezone.now()
+
     def limit(self, value: object) -> int:
         return self.parsed("limit", _parse_limit, value)
 
@@ -65,16 +70,20 @@ class Parameters:
 @contextmanager
 def knowing_until(moment: datetime) -> Iterator[None]:
     """Within the block, no read knows what was written after the moment, or after that of a block around this one."""
-    token = _known_at.set(_earlier(moment))
+    _known_at.set((*_known_at.get(), moment))
     try:
         yield
     finally:
-        _known_at.reset(token)
+        # No token: a block in a generator may end after one that began later, or in another context.
+        still_open = list(_known_at.get())
+        with suppress(ValueError):
+            still_open.remove(moment)
+        _known_at.set(tuple(still_open))
 
 
 def _earlier(moment: datetime | None) -> datetime | None:
-    """The earlier of the moment and that of the block around the call."""
-    return min((each for each in (moment, _known_at.get()) if each is not None), default=None)
+    """The earliest of the moment and those of the blocks around the call."""
+    return min((each for each in (moment, *_known_at.get()) if each is not None), default=None)
 
 
 def _parse_limit(value: object) -> int:

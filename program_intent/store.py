@@ -9,12 +9,11 @@ from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar, cast
 
-from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from program_intent import bulk
+from program_intent import bulk, learners
 from program_intent.data import Intent, Outcome
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
@@ -109,15 +108,15 @@ class PreparedRows:
         ]
 
     def write(self) -> tuple[int, set[Spelled]]:
-        """Store the rows in one transaction: how many were new, and those whose learner is no user."""
+        """Store the rows in one transaction: how many were new, and those whose learner was no user."""
 
         def write() -> tuple[int, set[Spelled]]:
-            created, new, unknown = timezone.now(), 0, set()
+            created, new, refused = timezone.now(), 0, set()
             for start, chunk in self._chunks:
                 count, positions = self._engine.count_inserted(self._connection, chunk, created)
                 new += count
-                unknown |= {self.rows[start + position] for position in positions}
-            return new, unknown
+                refused |= {self.rows[start + position] for position in positions}
+            return new, refused
 
         return retrying(self._connection.alias, write)
 
@@ -143,17 +142,9 @@ def resolve_learners(values: Collection[Any], *, field: str, using: str) -> dict
 
     Values of the primary key stand for themselves; whether such a user exists is checked while inserting.
     """
-    named = learner_field(field)
-    if named.primary_key:
+    if learner_field(field).primary_key:
         return {value: value for value in values}
-    users = get_user_model()._base_manager.using(using)
-    listed = list(values)
-    size = connections[using].ops.bulk_batch_size([named], listed) or 1
-    found: dict[Any, Any] = {}
-    for start in range(0, len(listed), size):
-        chunk = listed[start : start + size]
-        found.update(users.filter(**{f"{field}__in": chunk}).values_list(field, "pk"))
-    return {value: found[value] for value in values if value in found}
+    return learners.primary_keys(values, field=field, using=using)
 
 
 def retrying(using: str, work: Callable[[], T], *, is_one_statement: bool = False) -> T:

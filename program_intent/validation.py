@@ -5,7 +5,7 @@ A rule that a value breaks raises :class:`Refused`; a :class:`Judge` gathers the
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -34,7 +34,8 @@ _TIME = re.compile(
 _PLAIN_TIME = re.compile(r"(?:19|[2-8]\d)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.A)
 _PLAIN_TIMES = re.compile(rf"{_PLAIN_TIME.pattern}(?:\n{_PLAIN_TIME.pattern})*", re.A)
 _PLAIN_INTEGERS = re.compile(r"(?:[1-9][0-9]{0,8})(?:\n[1-9][0-9]{0,8})*", re.A)
-_LONGEST_PLAIN = 64
+# No text that is sound is longer, once trimmed.
+_LONGEST = 64
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.A)
 
 
@@ -69,30 +70,29 @@ def parse_uuid(value: object) -> UUID:
     """A UUID, or its text with or without hyphens in any case."""
     if isinstance(value, UUID):
         return value
-    if isinstance(value, str) and len(value) <= 64:
-        return _parse_uuid_text(value)
+    if isinstance(value, str) and len(text := value.strip()) <= _LONGEST:
+        return _parse_uuid_text(text)
     raise Refused(f"Expected a UUID, not {shown(value)}.")
 
 
 @lru_cache(maxsize=4096)  # a report names few programs many times
 def _parse_uuid_text(text: str) -> UUID:
-    stripped = text.strip()
-    if not _UUID.fullmatch(stripped):
+    if not _UUID.fullmatch(text):
         raise Refused(f"Expected a UUID, with or without hyphens, not {shown(text)}.")
-    return UUID(stripped)
+    return UUID(text)
 
 
 def parse_reason(value: object) -> str:
     """Up to 64 characters ``[A-Z][A-Z0-9_]*``, upper-cased after trimming."""
-    if isinstance(value, str) and len(value) <= 128:
-        return _parse_reason_text(value)
+    if isinstance(value, str) and len(text := value.strip()) <= _LONGEST:
+        return _parse_reason_text(text)
     raise _refused_reason(value)
 
 
 @lru_cache(maxsize=4096)
 def _parse_reason_text(text: str) -> str:
-    if _REASON.fullmatch(reason := text.strip()):
-        return reason.upper()
+    if _REASON.fullmatch(text):
+        return text.upper()
     raise _refused_reason(text)
 
 
@@ -125,20 +125,22 @@ def parse_timestamp(value: object, zone: tzinfo | None = None) -> datetime:
     if not isinstance(moment, datetime):
         raise Refused(f"Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not {shown(value)}.")
     try:
-        if moment.utcoffset() is None:
-            raise Refused(f"Expected a time with a UTC offset, such as 2022-04-12T00:00:00Z, not {shown(value)}.")
-        moment = moment.astimezone(UTC)
-    except OverflowError:
-        moment = None
-    if moment is None or not EARLIEST <= moment <= LATEST:
+        offset = moment.utcoffset()
+        in_utc = None if offset is None else moment.astimezone(UTC)
+    except (OverflowError, ValueError):  # at the ends of time; a tzinfo of the host's that is a day or more off
+        offset, in_utc = timedelta(), None
+    if offset is None:
+        raise Refused(f"Expected a time with a UTC offset, such as 2022-04-12T00:00:00Z, not {shown(value)}.")
+    if in_utc is None or not EARLIEST <= in_utc <= LATEST:
         raise Refused(f"Expected a time from 1900-01-01 to 9999-12-30, not {shown(value)}.")
-    return moment
+    return in_utc
 
 
 def _parse_time_text(text: str, zone: tzinfo | None) -> datetime:
-    match = _TIME.fullmatch(text.strip()) if len(text) <= 64 else None
+    stripped = text.strip()
+    match = _TIME.fullmatch(stripped) if len(stripped) <= _LONGEST else None
     if match is None:
-        if _DATE.fullmatch(text.strip()):
+        if _DATE.fullmatch(stripped):
             raise Refused(f"Expected a time with the date, such as 2022-04-12T00:00:00Z, not {shown(text)}.")
         raise Refused(f"Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not {shown(text)}.")
     date, clock, fraction, utc, offset = match.groups()
@@ -200,7 +202,7 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
     elif isinstance(field, models.CharField | models.TextField):
         parse = _parse_text
     else:
-        parse = partial(_parse_by_field, field)
+        parse = partial(_parse_by_field, field, connection)
 
     def parse_learner(value: object) -> Any:
         if isinstance(value, user_model):
@@ -230,9 +232,13 @@ def _parse_text(value: object) -> str:
     return value
 
 
-def _parse_by_field(field: "models.Field[Any, Any]", value: object) -> Any:
+def _parse_by_field(field: "models.Field[Any, Any]", connection: BaseDatabaseWrapper, value: object) -> Any:
     try:
-        parsed = field.to_python(value)
+        parsed = None if isinstance(value, bool | float) else field.to_python(value)
+        field.run_validators(parsed)
+        field.get_db_prep_value(parsed, connection)
+        if isinstance(parsed, datetime):
+            parsed.astimezone(UTC)  # which drivers and Django do, and cannot at the ends of time
     except (ValidationError, TypeError, ValueError, ArithmeticError):
         parsed = None
     if parsed is None:
@@ -270,6 +276,17 @@ def fits_mariadb(value: UUID) -> bool:
     return not (value.bytes[6] >= 0x80 and 0 < value.bytes[8] <= 0x80)
 
 
+def _required(parse: Callable[[object], Any]) -> Callable[[object], Any]:
+    """An empty text is missing, also where a field of the user model might hold it."""
+
+    def parse_given(value: object) -> Any:
+        if isinstance(value, str) and not value:
+            raise Refused(REQUIRED)
+        return parse(value)
+
+    return parse_given
+
+
 class Judge:
     """Judges the rows of one batch: raw values in, a :class:`NewIntent` out, or ``InvalidIntent`` with every reason.
 
@@ -291,7 +308,7 @@ class Judge:
         parse_program = uuid_parser(connection)
         self._parse_plain_uuid = _parse_uuid_text if parse_program is parse_uuid else parse_program
         self._parsers: tuple[Callable[[object], Any], ...] = (
-            learner_parser(learner_field, connection),
+            _required(learner_parser(learner_field, connection)),
             parse_program,
             parse_reason,
             parse_certainty,
@@ -317,7 +334,7 @@ class Judge:
         """
         learners, programs, reasons, certainties, times = zip(*rows, strict=True)
         try:
-            if max(*map(len, programs), *map(len, reasons)) > _LONGEST_PLAIN:
+            if max(*map(len, programs), *map(len, reasons)) > _LONGEST:
                 return None
             if not _PLAIN_TIMES.fullmatch("\n".join(times)):
                 return None

@@ -15,6 +15,7 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.signals import post_delete
 
+from program_intent.api import record_intent
 from program_intent.data import Certainty
 from program_intent.exceptions import AppendOnlyError, InvalidIntent, ProgramIntentError
 from program_intent.models import ProgramIntent
@@ -57,6 +58,7 @@ class ProxyIntent(ProgramIntent):
 SAVES: dict[str, Door] = {
     "save()": lambda stored: changed(stored).save(),
     "save() with nothing changed": lambda stored: stored.save(),
+    "save(update_fields) of none": lambda stored: changed(stored).save(update_fields=[]),
     "save(update_fields)": lambda stored: changed(stored).save(update_fields=["reason"]),
     "save(force_update)": lambda stored: changed(stored).save(force_update=True),
     "save(force_insert)": lambda stored: changed(stored).save(force_insert=True),
@@ -285,6 +287,37 @@ def test_a_new_row_of_an_unknown_learner_is_refused(create: Callable[..., object
         create(**row, learner_id=2**31 - 1)
     assert refused.value.errors == {"learner": ["No user is named by 2147483647."]}
     assert table() == []
+
+
+@pytest.mark.parametrize(
+    ("created", "message"),
+    [
+        (MOMENT.replace(tzinfo=None), "Expected a time with a UTC offset, such as 2022-04-12T00:00:00Z, not "),
+        ("2024-01-01T00:00:00", "Expected a time with a UTC offset, such as 2022-04-12T00:00:00Z, not "),
+        ("yesterday", "Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not 'yesterday'."),
+        (None, "Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not None."),
+        (MOMENT.replace(year=1899), "Expected a time from 1900-01-01 to 9999-12-30, not "),
+    ],
+)
+def test_the_time_of_writing_is_judged_too(created: Any, message: str) -> None:
+    with pytest.raises(InvalidIntent) as refused:
+        make_intent(created=created, reason="NOT ONE")
+    assert set(refused.value.errors) == {"reason", "created"}
+    assert refused.value.errors["created"][0].startswith(message)
+    assert table() == []
+
+
+def test_a_user_who_is_not_saved_yet_is_refused_in_the_words_of_the_api() -> None:
+    errors = {"learner": ["Expected a saved user, not one without a primary key."]}
+    user = get_user_model()(username="later")
+    for create in (ProgramIntent.objects.create, record_intent):
+        with pytest.raises(InvalidIntent) as refused:
+            create(**make_row(learner=user))
+        assert refused.value.errors == errors
+    intent = ProgramIntent(**make_row(learner=user))
+    user.save()
+    intent.save()
+    assert intent.learner_id == user.pk
 
 
 def test_a_new_row_needs_its_values() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from datetime import datetime, timedelta
@@ -106,9 +106,9 @@ def reasons(intents: Iterable[Intent | None]) -> list[str]:
     return [intent.reason for intent in intents if intent]
 
 
-def latest(learner: Any) -> str | None:
+def latest(learner: Any, known_at: datetime | None = None) -> str | None:
     """The reason of the answer."""
-    intent = get_latest_certain_intent(learner, PROGRAM)
+    intent = get_latest_certain_intent(learner, PROGRAM, known_at=known_at)
     return intent.reason if intent else None
 
 
@@ -251,6 +251,25 @@ def test_an_iterator_keeps_the_state_that_it_was_created_in() -> None:
     assert reasons(made_inside) == ["A", "A"]
     with as_known_at(FIRST):
         assert reasons(made_outside) == ["C", "C", "C"]
+
+
+def test_blocks_that_end_in_another_order_than_they_began_leave_nothing_behind(learner: Any) -> None:
+    def knowing(moment: datetime) -> Generator[None]:
+        with as_known_at(moment):
+            yield
+
+    first, third = knowing(FIRST), knowing(THIRD)
+    next(first)
+    next(third)
+    assert latest(learner) == "A"
+    first.close()
+    assert latest(learner) == latest(learner, known_at=THIRD)
+    third.close()
+    assert latest(learner) == "C"
+    in_another_context = knowing(FIRST)
+    copy_context().run(next, in_another_context)
+    in_another_context.close()
+    assert latest(learner) == "C"
 
 
 @pytest.mark.django_db(transaction=True)

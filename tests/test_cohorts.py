@@ -252,3 +252,18 @@ def test_the_real_report_counts_as_plain_python_counts_it() -> None:
     program = next(iter(expected))
     pages = Counter(intent.certainty for intent in api.iter_latest_certain_intents_for_program(program))
     assert pages == {certainty: count for certainty, count in expected[program].items() if count}
+
+
+def test_what_is_written_while_pages_are_read_is_in_none_of_them(
+    learners: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "PAGE", 1)
+    for learner in learners:
+        make_intent(learner=learner, certainty=YES)
+    answers = api.iter_latest_certain_intents_for_program(PROGRAM)
+    first = next(answers)
+    for learner in [*learners, make_user()]:
+        make_intent(learner=learner, certainty=NO, effective_timestamp=MOMENT + timedelta(hours=1))
+    rest = list(answers)
+    assert counted([first, *rest])[YES] == len([first, *rest]) == len(learners)
+    assert counted(list(api.iter_latest_certain_intents_for_program(PROGRAM)))[NO] == len(learners) + 1

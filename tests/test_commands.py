@@ -550,6 +550,26 @@ def test_a_full_disk_is_told_in_one_line_and_the_counts_are_true(tmp_path: Path,
     assert loaded.counts == (1001, 1, 0, 1000)
 
 
+def test_a_long_field_is_no_fault_of_its_row(tmp_path: Path) -> None:
+    """Python's csv takes 128 KiB unless told otherwise; also over many lines, and in a rejects file loaded again."""
+    notes = ["x" * 140_000, '"' + "x\n" * 70_000 + '"', "short"]
+    rows = [f"{make_row(learner=number)},{note}" for number, note in enumerate(notes, start=1)]
+    bad = f"{BAD},{'x' * 140_000}"
+    path = write_report(tmp_path / "report.csv", *rows, bad, header=f"{HEADER},note")
+    limit, rejects = csv.field_size_limit(), tmp_path / "rejects.csv"
+    loaded = load(path, "--rejects", rejects)
+    assert (loaded.status, loaded.counts) == (3, (4, 3, 0, 1))
+    rejects.write_text(rejects.read_text().replace("SURE", "MAYBE", 2))
+    assert load(rejects).counts == (1, 1, 0, 0)
+    assert csv.field_size_limit() == limit
+
+
+def test_a_header_is_quoted_as_far_as_a_person_reads(tmp_path: Path) -> None:
+    loaded = load(write_report(tmp_path / "report.csv", header="x" * 10_000))
+    assert loaded.message.startswith(f"{tmp_path / 'report.csv'}: no column for learner, program_uuid, ")
+    assert len(loaded.message) < 500
+
+
 # What it says
 
 

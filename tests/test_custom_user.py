@@ -12,7 +12,7 @@ import test_settings
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("host", ["uuid_user", "text_user", "inherited_user"])
+@pytest.mark.parametrize("host", ["uuid_user", "text_user", "linked_user", "inherited_user"])
 def test_a_host_with_a_user_model_of_its_own_is_promised_the_same(host: str) -> None:
     settings = f"--ds=tests.hosts.{host}.settings"
     command = [sys.executable, "-m", "pytest", "-q", settings, "tests/hosts/promises.py"]

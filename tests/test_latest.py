@@ -10,7 +10,7 @@ from django.db import connection
 from hypothesis import given, settings
 from pytest_django import DjangoAssertNumQueries
 
-from program_intent import latest
+from program_intent import api, latest
 from program_intent.api import get_latest_certain_intent, get_latest_certain_intents, record_intent
 from program_intent.data import Certainty, Intent
 from program_intent.exceptions import InvalidIntent
@@ -148,6 +148,13 @@ def test_what_is_answered_is_what_was_recorded_in_utc(learner: Any) -> None:
     assert answer == intent
     assert (answer.effective_timestamp.tzinfo, answer.created.tzinfo) == (UTC, UTC)
     assert type(answer.certainty) is Certainty
+
+
+def test_learner_0_has_no_intents_also_where_the_database_counts_from_1() -> None:
+    assert get_latest_certain_intents(0) == {}
+    assert api.get_latest_certain_intents_for_learners([0]) == {0: {}}
+    assert list(api.iter_latest_certain_intents_for_program(PROGRAM, after=0)) == []
+    assert api.get_intent_history(0) == []
 
 
 def test_a_learner_who_does_not_exist_has_no_intents() -> None:

@@ -7,12 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tqdm import TMonitor
@@ -51,6 +51,48 @@ def test_the_real_report_loads_whole_and_again_as_duplicates_and_dry_runs_forete
     assert load(REAL_REPORT, "--dry-run").counts == (58_050, 0, 58_050, 0)
     assert load(REAL_REPORT).counts == (58_050, 0, 58_050, 0)
     assert ProgramIntent.objects.count() == 58_050
+
+
+# Learners who sign up meanwhile
+
+
+class SignUp:
+    """Makes learner 77 a user as soon as a statement has looked for users."""
+
+    def __init__(self) -> None:
+        self.is_done = False
+
+    def __call__(self, execute: Any, sql: str, *rest: Any) -> Any:
+        result = execute(sql, *rest)
+        if not self.is_done and "auth_user" in sql:
+            self.is_done = True
+            get_user_model().objects.create(pk=77, username="late")
+        return result
+
+
+@pytest.mark.parametrize("options", [(), ("--max-rejects", 5), ("--learner-field", "id")], ids=str)
+def test_who_signs_up_while_a_batch_is_stored_is_stored_or_rejected_never_lost(
+    tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    make_learners(2)
+    path = write_report(tmp_path / "report.csv", make_row(), UNKNOWN, make_row(learner=2))
+    with connection.execute_wrapper(SignUp()):
+        loaded = load(path, *options)
+    assert loaded.counts == (3, 2, 0, 1)
+    assert loaded.status == 3
+    assert load(path).counts == (3, 1, 2, 0)
+
+
+@pytest.mark.usefixtures("small_batches")
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_a_reject_too_many_stops_the_load_whoever_signs_up_meanwhile(tmp_path: Path, dry_run: bool) -> None:
+    make_learners(4)
+    rows = [make_row(), UNKNOWN, make_row(learner=2), make_row(learner=3), make_row(learner=4)]
+    path = write_report(tmp_path / "report.csv", *rows)
+    with connection.execute_wrapper(SignUp()):
+        loaded = load(path, "--max-rejects", 0, dry_run=dry_run)
+    assert (loaded.status, loaded.message) == (1, "Stopped: more than 0 rows were rejected.")
+    assert loaded.counts == (2, 1, 0, 1)
 
 
 # Generated reports

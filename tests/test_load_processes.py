@@ -136,6 +136,17 @@ def test_the_exit_status_is_2_for_wrong_usage(arguments: tuple[str, ...], error:
     assert error in loaded.message
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_an_output_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row())
+    with open("/dev/full", "wb") as full:
+        command, environment = process_arguments(path), process_environment()
+        process = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    message = "CommandError: standard output: cannot be written: No space left on device.\n"
+    assert (process.returncode, process.stderr) == (1, message)
+    assert len(stored()) == 1
+
+
 def test_a_database_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
     arguments = process_arguments(write_report(tmp_path / "report.csv", make_row()))
     environment = process_environment() | {"DATABASE": "no/such/database"}

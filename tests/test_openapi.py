@@ -33,14 +33,14 @@ NAMES = {
     COUNTS: "program_counts",
 }
 STATUSES = {
-    "program_intents_record": {"200", "201", "400", "401", "403", "413", "415"},
-    "program_intents_history": {"200", "400", "401", "403"},
-    "program_intents_latest_certain": {"200", "304", "400", "401", "403", "412"},
-    "program_intents_latest_certain_query": {"200", "400", "401", "403", "413", "415"},
-    "program_intents_explain": {"200", "400", "401", "403"},
-    "program_intents_changes": {"200", "400", "401", "403", "503"},
-    "program_intents_program_latest_certain": {"200", "400", "401", "403"},
-    "program_intents_program_counts": {"200", "400", "401", "403"},
+    "program_intents_record": {"200", "201", "400", "401", "403", "406", "413", "415"},
+    "program_intents_history": {"200", "400", "401", "403", "406"},
+    "program_intents_latest_certain": {"200", "304", "400", "401", "403", "406", "412"},
+    "program_intents_latest_certain_query": {"200", "400", "401", "403", "406", "413", "415"},
+    "program_intents_explain": {"200", "400", "401", "403", "406"},
+    "program_intents_changes": {"200", "400", "401", "403", "406", "503"},
+    "program_intents_program_latest_certain": {"200", "400", "401", "403", "406"},
+    "program_intents_program_counts": {"200", "400", "401", "403", "406"},
 }
 
 
@@ -132,7 +132,7 @@ def test_the_tag_of_an_answer_is_documented(schema: Any) -> None:
 
 def test_every_body_and_parameter_has_examples_that_its_schema_allows(schema: Any) -> None:
     parts = {**dict(bodies(schema)), **dict(parameters(schema))}
-    assert len(parts) == 3 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3
+    assert len(parts) == 3 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3 + 8
     for place, part in parts.items():
         assert part["examples"], place
         for example in part["examples"].values():
@@ -210,6 +210,7 @@ def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monk
         answers[f"{name} 400"] = client.get(url, wrong)
         answers[f"{name} 400 but for the learner"] = client.get(url, {**wrong, "learner": "7"})
         answers[f"{name} 403"] = anonymous.get(url)
+        answers[f"{name} 406"] = client.get(url, headers={"Accept": "image/png"})
         answers[f"{name} 403 of others"] = powerless.get(url, {"learner": "7"})
     with monkeypatch.context() as patch:
         patch.setattr(api, "get_intent_changes", Mock(side_effect=ChangesError("Not here.")))

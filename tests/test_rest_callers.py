@@ -42,6 +42,16 @@ from tests.strategies import PROGRAMS, generated
 pytestmark = pytest.mark.django_db
 
 
+# What may be kept of the answers
+
+
+@pytest.mark.parametrize("method", ["get", "post", "options"])
+@pytest.mark.parametrize("url", [*READS, QUERY])
+def test_no_answer_is_kept_for_others_or_without_asking(as_staff: APIClient, url: str, method: str) -> None:
+    for client in (as_staff, client_of(None)):
+        assert getattr(client, method)(url)["Cache-Control"] == "private, no-cache"
+
+
 # Who may make which call
 
 ROW = {"program_uuid": PROGRAM, "reason": "NEW", "certainty": "MAYBE", "effective_timestamp": TIME}

@@ -278,13 +278,16 @@ def test_a_page_is_of_so_many_learners_and_certainty_leaves_some_out(cohort: lis
     assert [[intent["learner"] for intent in page["results"]] for page in walked] == [[], [cohort[3].pk], [], []]
 
 
-def test_all_pages_answer_for_the_moment_of_the_first(cohort: list[User], as_staff: APIClient) -> None:
+@pytest.mark.parametrize("effective", [LATER, "now"])
+def test_all_pages_answer_for_the_moment_of_the_first(cohort: list[User], as_staff: APIClient, effective: str) -> None:
+    """Neither what becomes true while they are read is on them, nor what is only written then."""
     page = get(as_staff, OF_PROGRAM, limit=6)
-    record(cohort[6], certainty="CERTAIN_NO", effective_timestamp=datetime.now(UTC).isoformat())
+    moment = datetime.now(UTC).isoformat() if effective == "now" else effective
+    record(cohort[6], certainty="CERTAIN_NO", effective_timestamp=moment)
     (last,) = get_url(as_staff, page["next"])["results"]
     assert last["certainty"] == "CERTAIN_YES"
     asked = parse_qs(urlsplit(page["next"]).query)
-    assert set(asked) == {"after", "as_of", "limit"}
+    assert set(asked) == {"after", "as_of", "known_at", "limit"}
     assert asked["after"] == [str(cohort[5].pk)]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
 from functools import partial
@@ -23,6 +23,7 @@ from program_intent.validation import (
     Judge,
     NewIntent,
     Refused,
+    _parse_by_field,
     fits_mariadb,
     learner_parser,
     parse_certainty,
@@ -369,6 +370,33 @@ def test_an_integer_that_the_column_cannot_hold_names_no_user(value: object, quo
     assert refusal(learner_parser("pk", connection), value) == f"No user is named by {quoted}."
 
 
+DECIMAL = models.DecimalField(max_digits=6, decimal_places=0)
+
+
+def test_a_key_of_another_type_is_read_as_its_field_reads_it() -> None:
+    assert _parse_by_field(DECIMAL, connection, " 42 ") == Decimal(42)
+    assert _parse_by_field(models.DateTimeField(), connection, MOMENT.isoformat()) == MOMENT
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (DECIMAL, True),
+        (DECIMAL, 1.0),
+        (DECIMAL, "1e99999999"),
+        (DECIMAL, "1234567"),
+        (DECIMAL, "ada"),
+        (DECIMAL, None),
+        (models.DateTimeField(), "0001-01-01T00:00:00+23:59"),
+        (models.GenericIPAddressField(), "nobody"),
+    ],
+    ids=str,
+)
+def test_what_a_key_of_another_type_cannot_be_names_no_user(field: "models.Field[Any, Any]", value: object) -> None:
+    message = refusal(partial(_parse_by_field, field, connection), value)
+    assert message == f"Expected a value that names a user, not {shown(value)}."
+
+
 @pytest.mark.parametrize("value", ["ada", "Ada", " ada ", "", "7", "\u00e9", "e\u0301", "\U0001f600", "a" * 500])
 def test_a_text_names_a_learner_as_it_stands(value: str) -> None:
     assert learner_parser("username", connection)(value) == value
@@ -447,6 +475,32 @@ def test_a_row_that_is_no_mapping_is_refused_as_a_whole(judge: Judge, row: objec
         judge.row(row)
     message = f"Expected an object with the fields of an intent, not {shown(row)}."
     assert refused.value.errors == {"non_field_errors": [message]}
+
+
+def test_an_empty_name_is_missing_also_where_learners_are_named_by_a_text(db: None) -> None:
+    with pytest.raises(InvalidIntent) as refused:
+        Judge(connection, learner_field="username").row(make_row(learner=""))
+    assert refused.value.errors == {"learner": ["This field is required."]}
+
+
+def test_what_surrounds_a_value_does_not_make_it_too_long(judge: Judge) -> None:
+    blank = " " * 1000
+    names = ("program_uuid", "reason", "certainty", "effective_timestamp")
+    sound = make_row(program_uuid=str(PROGRAM), effective_timestamp=MOMENT.isoformat())
+    padded = {name: f"{blank}{sound[name]}{blank}" for name in names}
+    assert judge.row(sound | padded) == judge.row(sound)
+
+
+def test_a_time_whose_zone_is_broken_is_refused_like_any_other(judge: Judge) -> None:
+    class Broken(tzinfo):
+        def utcoffset(self, moment: datetime | None) -> timedelta:
+            return timedelta(days=2)
+
+        tzname = dst = None  # type: ignore[assignment]
+
+    with pytest.raises(InvalidIntent) as refused:
+        judge.row(make_row(effective_timestamp=datetime(2022, 4, 12, tzinfo=Broken())))
+    assert set(refused.value.errors) == {"effective_timestamp"}
 
 
 def test_a_missing_time_takes_the_default_only_where_there_is_one(db: None) -> None:

@@ -11,7 +11,8 @@
 ``insert(connection, prepared, created)``
     Store the rows that are new and whose learner exists; the primary keys given to them.
 ``count_inserted(connection, prepared, created)``
-    The same, and only how many there were, with what ``unknown`` says afterwards.
+    The same, and only how many there were, with the positions of the rows that were refused: whose learner was no user
+    when they were to be inserted, whatever has become of that since.
 ``stored(connection, prepared)``
     The rows that are stored: position among the rows, primary key, created.
 ``unknown(connection, prepared)``

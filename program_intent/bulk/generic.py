@@ -31,7 +31,8 @@ def insert(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: 
 def count_inserted(
     connection: BaseDatabaseWrapper, rows: Sequence[NewIntent], created: datetime
 ) -> tuple[int, set[int]]:
-    return len(insert(connection, rows, created)), unknown(connection, rows)
+    new = len(insert(connection, rows, created))
+    return new, {position for position, row in enumerate(rows) if not _same(connection, row)}
 
 
 def stored(connection: BaseDatabaseWrapper, rows: Sequence[NewIntent]) -> list[tuple[int, int, datetime]]:

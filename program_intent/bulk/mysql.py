@@ -96,7 +96,10 @@ def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created:
         has_user = dict(sorted(cursor.fetchall()))
         rows = [prepared.rows[position - 1] for position, found in has_user.items() if found]
         new = _insert_values(cursor, rows, connection.ops.adapt_datetimefield_value(created), names) if rows else 0
-    return new, set() if all(has_user.values()) else unknown(connection, prepared)
+    refused = {position - 1 for position, found in has_user.items() if not found}
+    if refused and prepared.all_new:
+        refused -= {position for position, _, _ in stored(connection, prepared)}
+    return new, refused
 
 
 def _insert_values(cursor: CursorWrapper, rows: Sequence[Spelled], created: Any, names: dict[str, str]) -> int:

@@ -84,7 +84,9 @@ def unknown(connection: BaseDatabaseWrapper, prepared: Prepared) -> set[int]:
 
 def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
     new = _count_inserted(connection, prepared, created)
-    return new, unknown(connection, prepared) if new < len(prepared.rows) else set()
+    if new == len(prepared.rows):
+        return new, set()
+    return new, sql.missing(connection, _as_arrays(connection, prepared))
 
 
 def _count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:

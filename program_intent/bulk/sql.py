@@ -16,6 +16,7 @@ from django.db.models import CharField, TextField
 from django.utils import timezone
 
 from program_intent.models import ProgramIntent
+from program_intent.validation import key_field
 
 # In the order of the rows, whatever way the database takes through them.
 _INSERT = """
@@ -30,6 +31,7 @@ NO_USER = "NOT EXISTS (SELECT 1 FROM {users} WHERE {is_learner} {probed})"
 _NOT_STORED = "NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same} {probed})"
 _UNKNOWN = f"SELECT s.position FROM {{rows}} WHERE {NO_USER} AND {_NOT_STORED}"
 UNLESS_STORED = f"WHERE {_NOT_STORED}"
+_MISSING = f"SELECT s.position FROM {{rows}} {UNLESS_STORED}"
 
 
 # Learner, program, reason, certainty and time as texts; a learner may be a number.
@@ -56,7 +58,6 @@ def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[Spelled]]
 
     SQLite compares texts, so a time in any other spelling would slip past the unique key.
     """
-    learner = ProgramIntent._meta.get_field("learner").target_field
     spell_uuid: Callable[[UUID], str] = str if connection.features.has_native_uuid_field else attrgetter("hex")
     adapt_time: Callable[[datetime], Any] = connection.ops.adapt_datetimefield_value
     if connection.features.supports_timezones or connection.timezone is UTC:
@@ -64,7 +65,7 @@ def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[Spelled]]
         adapt_time = methodcaller("replace", tzinfo=None)
 
     def spell_learner(key: Any) -> int | str:
-        key = learner.get_db_prep_value(key, connection)
+        key = prepared_learner(key, connection)
         return key if isinstance(key, int | str) else str(key)
 
     def spell(learners: Any, programs: Any, reasons: Any, certainties: Any, times: Any) -> Iterator[Spelled]:
@@ -79,6 +80,11 @@ def speller(connection: BaseDatabaseWrapper) -> Callable[..., Iterator[Spelled]]
         return zip(learners, spelled_programs, reasons, certainties, spelled_times, strict=True)
 
     return spell
+
+
+def prepared_learner(key: Any, connection: BaseDatabaseWrapper) -> Any:
+    """A judged primary key as a parameter; as ``prepared``, because Django would refuse 0 on MariaDB."""
+    return ProgramIntent._meta.get_field("learner").target_field.get_db_prep_value(key, connection, prepared=True)
 
 
 def learner_type(connection: BaseDatabaseWrapper) -> str:
@@ -111,6 +117,11 @@ def stored(connection: BaseDatabaseWrapper, prepared: Prepared) -> list[tuple[in
 
 def unknown(connection: BaseDatabaseWrapper, prepared: Prepared) -> set[int]:
     return {position - 1 for (position,) in _fetch(connection, _UNKNOWN, prepared)}
+
+
+def missing(connection: BaseDatabaseWrapper, prepared: Prepared) -> set[int]:
+    """The positions of the rows that are not stored."""
+    return {position - 1 for (position,) in _fetch(connection, _MISSING, prepared)}
 
 
 def _fetch(connection: BaseDatabaseWrapper, sql: str, prepared: Prepared) -> list[tuple[Any, ...]]:
@@ -163,6 +174,6 @@ def names_of(connection: BaseDatabaseWrapper) -> dict[str, str]:
 def same_learner(vendor: str, column: str, key: str = "s.learner_id") -> str:
     """The condition that both are the same user's key; exactly, also where it is a text."""
     same = f"{column} = {key}"
-    if isinstance(ProgramIntent._meta.get_field("learner").target_field, CharField | TextField):
+    if isinstance(key_field("pk"), CharField | TextField):
         same += f" AND {exact(vendor, column)} = {exact(vendor, key)}"
     return same

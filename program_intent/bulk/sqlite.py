@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from program_intent.bulk.sql import Prepared, Spelled, execute_insert, speller, stored, unknown
+from program_intent.bulk.sql import Prepared, Spelled, execute_insert, missing, speller, stored, unknown
 
 __all__ = ["CHUNK", "count_inserted", "insert", "prepare", "speller", "stored", "unknown"]
 
@@ -34,4 +34,4 @@ def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created:
     with connection.cursor() as cursor:
         execute_insert(connection, cursor, prepared, created, on_conflict=_ON_CONFLICT)
         new = int(cursor.rowcount)
-    return new, unknown(connection, prepared) if new < len(prepared.rows) else set()
+    return new, missing(connection, prepared) if new < len(prepared.rows) else set()

@@ -19,17 +19,16 @@ class PreconditionFailed(APIException):
 
 
 def headers(request: Request, learner: object, intents: Iterable[Intent]) -> dict[str, str]:
-    """What tells a client to ask each time, and this answer from any other that the same URL may give.
+    """What tells this answer from any other that the same URL may give.
 
     An intent never changes, so the keys of the intents stand for all of them. The tag is weak, because the bytes depend
     on the host's renderers too. A page for people has none: it shows more than the answer.
     """
-    kept = {"Cache-Control": "private, no-cache"}
     if isinstance(request.accepted_renderer, BrowsableAPIRenderer):
-        return kept
+        return {}
     keys = [intent.id for intent in intents]
     answer = repr((__version__, request.accepted_media_type, learner, keys))
-    return {**kept, "ETag": f'W/"{hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest()[:32]}"'}
+    return {"ETag": f'W/"{hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest()[:32]}"'}
 
 
 def is_current(request: Request, etag: str | None) -> bool:

@@ -41,12 +41,13 @@ class ProgramLatestCertainView(ManyLearnersView):
         wanted = given.parsed("certainty", optional(parse_certainty), certainty)
         start = given.parsed("after", optional(lambda learner: caller.key(learner)[1]), after)
         size = given.parsed("limit", parse_limit, limit)
-        moment, known = given.as_of(as_of), given.known_at(known_at)
+        moment, known = given.as_of(as_of), given.known_at_or_now(known_at)
         given.check()
         page = program_page(caller, program, after=start, limit=size, as_of=moment, known_at=known)
         intents = [intent for intent in page.intents if wanted in (None, intent.certainty)]
-        # Every page answers for the moment of the first.
-        following = None if page.after is None else link(request, after=page.after, as_of=moment.isoformat())
+        # Every page answers for the moments of the first.
+        moments = {"as_of": moment.isoformat(), "known_at": known.isoformat()}
+        following = None if page.after is None else link(request, after=page.after, **moments)
         answer = {"next": following, "results": intents}
         return Response(ProgramPageSerializer(answer, context={"learners": page.names}).data)
 

@@ -89,6 +89,12 @@ def detail(description: str, name: str, text: str) -> OpenApiResponse:
 
 FORM = OpenApiRequest(NewProgramIntentSerializer, examples=[example("One intent of the caller", NEW)])
 UNAUTHENTICATED = detail("Not signed in", "Not signed in", "Authentication credentials were not provided.")
+NOT_ACCEPTABLE = detail(
+    "None of the host's renderers gives what `Accept` asks for",
+    "Not acceptable",
+    "Could not satisfy the request Accept header.",
+)
+OF_EVERY_CALL = {401: UNAUTHENTICATED, 406: NOT_ACCEPTABLE}
 FORBIDDEN = "Not permitted, or not signed in where the host's authentication names no scheme"
 MAY_NOT_VIEW = detail(
     FORBIDDEN,
@@ -208,7 +214,7 @@ record = extend_schema(
                 ),
             ],
         ),
-        401: UNAUTHENTICATED,
+        **OF_EVERY_CALL,
         403: detail(
             FORBIDDEN,
             "Not permitted",
@@ -263,7 +269,7 @@ history = extend_schema(
             [example("The only page", {"next": None, "previous": None, "results": [INTENT]})],
         ),
         400: refused("A parameter is refused, or the learner is no user", "No such learner", UNKNOWN),
-        401: UNAUTHENTICATED,
+        **OF_EVERY_CALL,
         403: MAY_NOT_VIEW,
     },
 )
@@ -303,7 +309,7 @@ latest_certain = extend_schema(
         ),
         304: OpenApiResponse(description="What the client has is still the answer"),
         400: refused("A parameter is refused, or the learner is no user", "No such learner", UNKNOWN),
-        401: UNAUTHENTICATED,
+        **OF_EVERY_CALL,
         403: MAY_NOT_VIEW,
         412: detail("`If-Match` was sent", "If-Match", str(PreconditionFailed.default_detail)),
     },
@@ -331,7 +337,7 @@ explain = extend_schema(
             ExplanationSerializer, "The winner, and why no other won", [example("Two intents", EXPLANATION)]
         ),
         400: refused("A parameter is refused or missing, or the learner is no user", "No such learner", UNKNOWN),
-        401: UNAUTHENTICATED,
+        **OF_EVERY_CALL,
         403: MAY_NOT_VIEW,
     },
 )
@@ -359,7 +365,7 @@ latest_certain_query = extend_schema(
         400: refused(
             "A value is refused, or a learner is no user", "No such learner", {"learners": UNKNOWN["learner"]}
         ),
-        401: UNAUTHENTICATED,
+        **OF_EVERY_CALL,
         403: MAY_NOT_VIEW_EVERYONE,
         413: TOO_LARGE,
         415: unsupported("The body is not JSON, or not in UTF-8"),
@@ -387,7 +393,7 @@ changes = extend_schema(
             ProgramIntentChangesSerializer, "Empty when there is nothing new yet", [example("One intent", CHANGES)]
         ),
         400: refused("A parameter is refused", "No cursor", NO_CURSOR),
-        401: UNAUTHENTICATED,
+        **OF_EVERY_CALL,
         403: MAY_NOT_VIEW_EVERYONE,
         503: detail(
             "The database cannot say what is still being written",
@@ -424,7 +430,7 @@ program_latest_certain = extend_schema(
             ProgramPageSerializer, "A page", [example("The only page", {"next": None, "results": [INTENT]})]
         ),
         400: refused("A parameter is refused, or `after` is no user", "No UUID", NO_PROGRAM),
-        401: UNAUTHENTICATED,
+        **OF_EVERY_CALL,
         403: MAY_NOT_VIEW_EVERYONE,
     },
 )
@@ -441,7 +447,7 @@ program_counts = extend_schema(
     responses={
         200: OpenApiResponse(ProgramCountsSerializer, "Learners per certainty", [example("Three learners", COUNTS)]),
         400: refused("A parameter is refused", "No UUID", NO_PROGRAM),
-        401: UNAUTHENTICATED,
+        **OF_EVERY_CALL,
         403: MAY_NOT_VIEW_EVERYONE,
     },
 )

@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from django.contrib.auth import get_user_model
-from django.db import connections, models
+from django.db import connections
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from program_intent import conf
+from program_intent import conf, learners
 from program_intent.validation import Refused, learner_field, learner_parser, unknown_learner
 
 ADD = "program_intent.add_programintent"
@@ -71,15 +70,9 @@ class Caller:
         return name, keys[name]
 
     def keys(self, names: Iterable[Any]) -> dict[Any, Any]:
-        """The primary keys of those of the canonical names that name a user; one query."""
-        # A collation finds Bob for bob; the dictionary does not.
-        return dict(self._users.filter(**{f"{self.field}__in": names}).values_list(self.field, "pk"))
+        """The primary keys of those of the canonical names that name a user."""
+        return learners.primary_keys(set(names), field=self.field, using=self.using)
 
     def names(self, keys: Iterable[Any]) -> dict[Any, Any]:
-        """The names of those of the learners that have one, and whose user is not gone; one query."""
-        named = self._users.filter(pk__in=set(keys)).exclude(**{self.field: None})
-        return dict(named.values_list("pk", self.field))
-
-    @property
-    def _users(self) -> "models.QuerySet[Any]":
-        return get_user_model()._base_manager.using(self.using).all()
+        """The names of those of the learners that have one, and whose user is not gone."""
+        return learners.names(set(keys), field=self.field, using=self.using)

@@ -145,7 +145,9 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     as_of = MomentField(help_text="Now, if it was left out; UTC.")
     known_at = MomentField(allow_null=True, help_text="UTC; null if it was left out.")
     winner = ProgramIntentSerializer(allow_null=True, help_text="Null if no intent counts.")
-    lost = JudgedSerializer(many=True, help_text="What counts, and by which clause it is not the answer; newest first.")
+    lost = JudgedSerializer(
+        many=True, help_text="What counts, in the order of the rule, and by which clause it is not the answer."
+    )
     not_counted = JudgedSerializer(many=True, help_text="What is not yet true or not yet known; newest first.")
 
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import router
 from django.http import QueryDict
+from django.utils.cache import patch_cache_control
 from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -46,6 +47,11 @@ class IntentsView(APIView):
     permission_classes = [IsAuthenticated]  # the host's default may be AllowAny
     parser_classes = [JSONParser, FormParser, MultiPartParser]
     versioning_class = None  # the version is in the path
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        """Keep every answer out of caches that others are served from, and have it asked for each time."""
+        patch_cache_control(response, private=True, no_cache=True)
+        return super().finalize_response(request, response, *args, **kwargs)
 
     def handle_exception(self, exc: Exception) -> Response:
         """Give an unreadable request, and what the API refuses, the same shape of 400 as a refused value."""

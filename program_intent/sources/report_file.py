@@ -32,6 +32,8 @@ COLUMNS = {
     "effective_time": "effective_timestamp",
 }
 Values = tuple[Any, ...]
+# Characters; it also bounds what a quote that is never closed may swallow.
+LONGEST_FIELD = 16 * 2**20
 # Lines read at once; where one of them is no plain record, all of them are read one by one.
 BLOCK = 500
 
@@ -325,8 +327,12 @@ def _columns(name: str, header: Iterable[str]) -> dict[str, int]:
             columns[field] = index
     missing = [field for field in FIELDS if field not in columns]
     if missing:
-        raise LoadError(f"{name}: no column for {', '.join(missing)}; the header has {', '.join(names)}.")
+        raise LoadError(f"{name}: no column for {', '.join(missing)}; the header has {_shortened(', '.join(names))}.")
     return columns
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def _is_utf8(text: str) -> bool:

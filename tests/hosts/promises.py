@@ -12,6 +12,7 @@ from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
@@ -39,14 +40,21 @@ from tests import builders
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled, write_batch
 
 HOST = settings.AUTH_USER_MODEL.split(".")[0]
-NOBODY: Any = {"uuid_user": uuid4(), "text_user": "nobody", "inherited_user": 2**31 - 1}[HOST]
+NOBODY: Any = {"uuid_user": uuid4(), "text_user": "nobody", "linked_user": "nobody", "inherited_user": 2**31 - 1}[HOST]
+
+NAMES_BY_TEXT = NOBODY == "nobody"
 
 pytestmark = pytest.mark.django_db
 
 
 def make_user(**changes: Any) -> Any:
-    if HOST == "text_user":
-        changes = {"key": f"Key-{get_user_model()._default_manager.count()}", **changes}
+    if NAMES_BY_TEXT:
+        key = changes.pop("key", f"Key-{get_user_model()._default_manager.count()}")
+        if HOST == "text_user":
+            changes["key"] = key
+        else:
+            changes["person"] = apps.get_model(HOST, "Person")(code=key)
+            changes["person"].save(force_insert=True)
     return builders.make_user(**changes)
 
 
@@ -213,7 +221,7 @@ if HOST == "uuid_user":
         assert set(outcome.errors) == {"learner"}
 
 
-if HOST == "text_user":
+if NAMES_BY_TEXT:
     KEYS = [
         "it's",
         'say "hi"',

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections, router
 
-from program_intent import api, conf
+from program_intent import api, conf, learners
 from program_intent.exceptions import InvalidIntent
 from program_intent.management.reading import add_moments, in_one_line
 from program_intent.models import ProgramIntent
@@ -39,8 +38,7 @@ def _key(learner: str) -> Any:
         name = learner_parser(field, connections[using])(learner)
     except Refused as refused:
         raise InvalidIntent({"learner": [str(refused)]}) from refused
-    users = get_user_model()._base_manager.using(using).filter(**{field: name})
-    keys = dict(users.values_list(field, "pk"))
+    keys = learners.primary_keys([name], field=field, using=using)
     if name not in keys:
         raise InvalidIntent({"learner": [unknown_learner(name)]})
     return keys[name]

@@ -108,9 +108,15 @@ class Command(BaseCommand):
             self.stderr.write(f"{entry.report.name}, line {entry.line}: {error}")
 
     def _print(self, counts: LoadReport) -> None:
-        for name, value in asdict(counts).items():
-            shown = f"{value:,}" if type(value) is int else str(value)
-            self.stdout.write(f"{name:<10}{shown:>14}")
+        shown = {name: f"{value:,}" if type(value) is int else str(value) for name, value in asdict(counts).items()}
+        with _writing("standard output"):
+            try:
+                self.stdout.write("\n".join(f"{name:<10}{value:>14}" for name, value in shown.items()))
+                self.stdout.flush()
+            except OSError:
+                # Or Python tries once more when it ends.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
+                raise
 
 
 def _open_all(paths: list[str], file_format: str | None, stack: ExitStack) -> list[Report]:
