@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from program_intent import store
 from program_intent.api import record_intent, record_intents
@@ -443,3 +444,16 @@ def test_a_row_newer_than_the_callers_snapshot_is_a_duplicate() -> None:
             assert record_intents(many) == [Outcome("duplicate", outcome.intent) for outcome in theirs]
     finally:
         connection.close()
+
+
+@only_on("mysql", "MariaDB and MySQL alone have a counter of keys that INSERT ... SELECT locks")
+def test_the_loader_takes_its_keys_without_the_lock_for_which_every_other_insert_waits() -> None:
+    rows = [make_row(learner=make_user().pk, reason=reason) for reason in "ABC"]
+    batch = spelled(store.speller("default"), [NewIntent(**row) for row in rows])
+    for all_new in (True, False):
+        with transaction.atomic(), CaptureQueriesContext(connection) as statements:
+            assert write_batch(batch, all_new=all_new) == (3, set())
+            transaction.set_rollback(True)
+        inserts = [each["sql"] for each in statements if "INSERT INTO" in each["sql"]]
+        assert len(inserts) == 1
+        assert "SELECT" not in inserts[0]

@@ -49,9 +49,9 @@ class LatestCertainIntentsView(IntentsView):
         headers = conditional.headers(request, name, intents.values())
         if conditional.is_current(request, headers.get("ETag")):
             return HttpResponseNotModified(headers=headers)
-        context = {"learners": {key: name}}
-        answer = ProgramIntentSerializer(intents.values(), many=True, context=context).data
-        return Response(answer, headers=headers)
+        serializer = ProgramIntentSerializer(context={"learners": {key: name}})
+        # Not many=True, which makes a serializer of serializers for each answer.
+        return Response(list(map(serializer.to_representation, intents.values())), headers=headers)
 
 
 class ExplainView(IntentsView):

@@ -1,6 +1,6 @@
 """Whom a caller may name: always themself, others only with the model permission of the call."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -37,10 +37,13 @@ class Caller:
         self.user = user
         self.using = using
         self.field = conf.learner_lookup_field()
-        self.parse = learner_parser(self.field, connections[using])
         self.name = getattr(user, learner_field(self.field).attname)
         self.refusal = f"To name another learner than yourself you need the permission {permission}."
         self._permission = permission
+
+    @cached_property
+    def parse(self) -> Callable[[object], Any]:
+        return learner_parser(self.field, connections[self.using])
 
     def may_name(self, learner: object) -> bool:
         """Judged without looking for the learner, so that nobody learns who exists; None is the caller."""

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import router
 from django.http import QueryDict
-from django.utils.cache import patch_cache_control
 from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -50,7 +49,7 @@ class IntentsView(APIView):
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Keep every answer out of caches that others are served from, and have it asked for each time."""
-        patch_cache_control(response, private=True, no_cache=True)
+        response.headers.setdefault("Cache-Control", "private, no-cache")
         return super().finalize_response(request, response, *args, **kwargs)
 
     def handle_exception(self, exc: Exception) -> Response:
