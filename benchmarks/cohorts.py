@@ -85,7 +85,7 @@ def _pages(large: int, small: int, repeats: int) -> Iterator[Result]:
 
 def _page(program: UUID, after: Any) -> Any:
     now = datetime.now(UTC)
-    return cohorts.page_of_program(program, using="default", after=after, limit=PAGE, as_of=now, known_at=now)
+    return cohorts.page_of_program(program, using="default", after=after, limit=PAGE, as_of=now, known_at=now).intents
 
 
 def _counts(large: int, repeats: int) -> Iterator[Result]:

@@ -167,8 +167,8 @@ def iter_latest_certain_intents_for_program(
     """The latest and most certain intent of each learner who has one for the program, in the order of their keys: the
     database's, which for UUIDs on MariaDB is not that of their digits.
 
-    Streamed in pages, one query each. All pages answer for the same ``as_of`` and ``known_at``, the moment of the call
-    if left out: what is written while they are read is in none of them.
+    Streamed in pages, one query each. All pages answer for the same moment: what is written after the first is asked
+    for is in none of them.
 
     :param certainty: only the intents that have it.
     :param after: a user or a user's primary key: continue behind this learner.
@@ -178,7 +178,7 @@ def iter_latest_certain_intents_for_program(
     program = given.program(program_uuid)
     wanted = None if certainty is None else given.parsed("certainty", parse_certainty, certainty)
     start = None if after is None else given.learner(after, name="after")
-    moment, known = given.as_of(as_of), given.known_at_or_now(known_at)
+    moment, known = given.as_of(as_of), given.known_at(known_at)
     given.check()
     return cohorts.iterate(
         program, using=given.using, certainty=wanted, after=start, page=PAGE, as_of=moment, known_at=known

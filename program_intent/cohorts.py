@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import QuerySet
+from django.db.models import Max, QuerySet
 
 from program_intent.bulk.sql import exact, prepared_learner, same_learner
 from program_intent.data import Certainty, Intent
@@ -34,6 +34,9 @@ _NEXT_OF_PROGRAM = """(
 SELECT DISTINCT t.learner_id FROM {table} t WHERE t.program_uuid = %(program)s {behind} AND {counted}
 ORDER BY t.learner_id LIMIT %(limit)s) l
 JOIN {table} t ON {same_learner} AND t.program_uuid = %(program)s"""
+
+# Of the same snapshot as the page.
+_NEWEST = f", (SELECT MAX(id) FROM {ProgramIntent._meta.db_table})"
 
 # Of a learner only the certainty is wanted. The index has all that decides it, in the order of the groups, but where
 # both certain answers became true at the same moment. It counts learners, the certain of them, and the certain not to.
@@ -82,7 +85,7 @@ def for_learners(
             "learners": _many([prepared_learner(each, connection) for each in learners], connection),
             "programs": _many([_program(each, connection) for each in programs or ()], connection),
         }
-        intents = _choose(connection, candidates, given, as_of, known_at)
+        intents = to_intents(connection, _chosen(connection, candidates, given, as_of, known_at))
     else:
         stored = ProgramIntent.objects.using(using).filter(learner_id__in=learners)
         if programs is not None:
@@ -103,56 +106,86 @@ def iterate(
     as_of: datetime,
     known_at: datetime | None,
 ) -> Iterator[Intent]:
-    """The chosen intents of a program's learners, in the order of their keys, one query for each page."""
+    """The chosen intents of a program's learners, in the order of their keys, one query for each page.
+
+    What is written after the first page is asked for has a higher key than all there is, and does not count.
+    """
+    newest = None
     while True:
-        intents = page_of_program(program_uuid, using=using, after=after, limit=page, as_of=as_of, known_at=known_at)
+        intents, seen = page_of_program(
+            program_uuid, using=using, after=after, limit=page, as_of=as_of, known_at=known_at, newest=newest
+        )
+        newest = newest or seen
         yield from (intent for intent in intents if certainty in (None, intent.certainty))
         if len(intents) < page:
             return
         after = intents[-1].learner_id
 
 
+class Page(NamedTuple):
+    """``newest`` is the highest primary key there was when it was read; None where it is empty."""
+
+    intents: list[Intent]
+    newest: int | None
+
+
 def page_of_program(
-    program_uuid: UUID, *, using: str, after: Any | None, limit: int, as_of: datetime, known_at: datetime | None
-) -> list[Intent]:
-    """The chosen intents of the next learners of a program: as many as the limit, unless there are no more."""
+    program_uuid: UUID,
+    *,
+    using: str,
+    after: Any | None,
+    limit: int,
+    as_of: datetime,
+    known_at: datetime | None,
+    newest: int | None = None,
+) -> Page:
+    """The chosen intents of the next learners of a program: as many as the limit, unless there are no more.
+
+    ``newest`` is the highest primary key that counts; None is all.
+    """
     connection = connections[using]
     if not _storable([program_uuid], connection):
-        return []
+        return Page([], None)
     if connection.vendor not in _DIALECTS:
+        seen = ProgramIntent.objects.using(using).aggregate(newest=Max("pk"))["newest"]
         stored = ProgramIntent.objects.using(using).filter(program_uuid=program_uuid)
         if after is not None:
             stored = stored.filter(learner_id__gt=after)
-        return _choose_by_orm(winners(stored, as_of, known_at).order_by("learner_id")[:limit])
+        if newest is not None:
+            stored = stored.filter(pk__lte=newest)
+        return Page(_choose_by_orm(winners(stored, as_of, known_at).order_by("learner_id")[:limit]), seen)
     candidates = _NEXT_OF_PROGRAM.format(
         table=ProgramIntent._meta.db_table,
         behind="" if after is None else "AND t.learner_id > %(after)s",
-        counted=_counted(known_at),
+        counted=_counted(known_at, newest),
         same_learner=same_learner(connection.vendor, "t.learner_id", "l.learner_id"),
     )
     given = {
         "program": _program(program_uuid, connection),
         "after": None if after is None else prepared_learner(after, connection),
         "limit": limit,
+        "newest": newest,
     }
-    return _choose(connection, candidates, given, as_of, known_at)
+    rows = _chosen(connection, candidates, given, as_of, known_at, more=_NEWEST)
+    return Page(to_intents(connection, (row[:-1] for row in rows)), rows[0][-1] if rows else None)
 
 
-def _choose(
+def _chosen(
     connection: BaseDatabaseWrapper,
     candidates: str,
     given: dict[str, Any],
     as_of: datetime,
     known_at: datetime | None,
-) -> list[Intent]:
-    """The chosen ones of the candidates, in the order of the learners' keys."""
+    more: str = "",
+) -> list[Any]:
+    """The rows of the chosen ones of the candidates, in the order of the learners' keys."""
     text = _CHOSEN.format(
-        columns=columns(connection.vendor),
+        columns=columns(connection.vendor) + more,
         reason=exact(connection.vendor, "t.reason"),
         candidates=candidates,
-        counted=_counted(known_at),
+        counted=_counted(known_at, given.get("newest")),
     )
-    return to_intents(connection, _fetch(connection, text, given, as_of, known_at))
+    return _fetch(connection, text, given, as_of, known_at)
 
 
 def _choose_by_orm(chosen: "QuerySet[ProgramIntent]") -> list[Intent]:
@@ -222,8 +255,9 @@ def _count_by_orm(
     return found
 
 
-def _counted(known_at: datetime | None) -> str:
-    return f"t.effective_timestamp <= %(as_of)s {_known(known_at)}"
+def _counted(known_at: datetime | None, newest: int | None = None) -> str:
+    written = "" if newest is None else "AND t.id <= %(newest)s"
+    return f"t.effective_timestamp <= %(as_of)s {_known(known_at)} {written}"
 
 
 def _known(known_at: datetime | None) -> str:

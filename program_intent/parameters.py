@@ -54,10 +54,6 @@ class Parameters:
         """The earlier of the value and the moment of the ``as_known_at`` around the call; None if there is neither."""
         return _earlier(None if value is None else self.parsed("known_at", parse_timestamp, value))
 
-    def known_at_or_now(self, value: object) -> datetime:
-        """The same, and now if there is neither: for an answer in pages, which others may write between."""
-        return self.known_at(value) or timezone.now()
-
     def limit(self, value: object) -> int:
         return self.parsed("limit", _parse_limit, value)
 

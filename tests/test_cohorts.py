@@ -259,7 +259,8 @@ def test_what_is_written_while_pages_are_read_is_in_none_of_them(
 ) -> None:
     monkeypatch.setattr(api, "PAGE", 1)
     for learner in learners:
-        make_intent(learner=learner, certainty=YES)
+        # Also one that another server's clock is ahead with: it is written.
+        make_intent(learner=learner, certainty=YES, created=datetime.now(UTC) + timedelta(hours=1))
     answers = api.iter_latest_certain_intents_for_program(PROGRAM)
     first = next(answers)
     for learner in [*learners, make_user()]:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import router
+from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
@@ -41,12 +42,12 @@ class ProgramLatestCertainView(ManyLearnersView):
         wanted = given.parsed("certainty", optional(parse_certainty), certainty)
         start = given.parsed("after", optional(lambda learner: caller.key(learner)[1]), after)
         size = given.parsed("limit", parse_limit, limit)
-        moment, known = given.as_of(as_of), given.known_at_or_now(known_at)
+        moment, known, now = given.as_of(as_of), given.known_at(known_at), timezone.now()
         given.check()
         page = program_page(caller, program, after=start, limit=size, as_of=moment, known_at=known)
         intents = [intent for intent in page.intents if wanted in (None, intent.certainty)]
         # Every page answers for the moments of the first.
-        moments = {"as_of": moment.isoformat(), "known_at": known.isoformat()}
+        moments = {"as_of": moment.isoformat(), "known_at": (known or now).isoformat()}
         following = None if page.after is None else link(request, after=page.after, **moments)
         answer = {"next": following, "results": intents}
         return Response(ProgramPageSerializer(answer, context={"learners": page.names}).data)
@@ -135,7 +136,7 @@ def program_page(
 ) -> ProgramPage:
     """The next of a program's learners who have a name; who has none cannot be written to, nor gone on from."""
     while True:
-        intents = cohorts.page_of_program(
+        intents, _ = cohorts.page_of_program(
             program_uuid, using=caller.using, after=after, limit=limit + 1, as_of=as_of, known_at=known_at
         )
         is_more, page = len(intents) > limit, intents[:limit]
