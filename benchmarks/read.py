@@ -23,7 +23,7 @@ from program_intent.validation import NewIntent
 HISTORIES = [(10, 5, 0.5), (100, 10, 0.4), (1_000, 20, 0.15), (10_000, 50, 0.03)]
 PROGRAMS = [uuid5(UUID(int=0), str(number)) for number in range(50)]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-CHUNK = 50_000
+CHUNK = 1_000_000
 
 
 def reads(small: int, large: int, calls: int) -> list[Result]:
