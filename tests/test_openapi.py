@@ -13,13 +13,16 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.settings import patched_settings
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pytest_django import Settings
+from rest_framework.authentication import BasicAuthentication
 from rest_framework.test import APIClient
+from rest_framework.throttling import BaseThrottle
 
 from program_intent import api
 from program_intent.data import FIELDS
 from program_intent.exceptions import ChangesError
 from program_intent.rest_api import openapi
 from program_intent.rest_api.serializers import ProgramIntentErrorsSerializer
+from program_intent.rest_api.views import IntentsView
 from tests.rest import CHANGES, COUNTS, EXPLAIN, LATEST, OF_PROGRAM, PROGRAM, QUERY, READS, RECORD
 
 PREFIX = "/api/program-intent/"
@@ -33,15 +36,23 @@ NAMES = {
     COUNTS: "program_counts",
 }
 STATUSES = {
-    "program_intents_record": {"200", "201", "400", "401", "403", "406", "413", "415"},
-    "program_intents_history": {"200", "400", "401", "403", "406"},
-    "program_intents_latest_certain": {"200", "304", "400", "401", "403", "406", "412"},
-    "program_intents_latest_certain_query": {"200", "400", "401", "403", "406", "413", "415"},
-    "program_intents_explain": {"200", "400", "401", "403", "406"},
-    "program_intents_changes": {"200", "400", "401", "403", "406", "503"},
-    "program_intents_program_latest_certain": {"200", "400", "401", "403", "406"},
-    "program_intents_program_counts": {"200", "400", "401", "403", "406"},
+    "program_intents_record": {"200", "201", "400", "401", "403", "406", "413", "415", "429"},
+    "program_intents_history": {"200", "400", "401", "403", "406", "429"},
+    "program_intents_latest_certain": {"200", "304", "400", "401", "403", "406", "412", "429"},
+    "program_intents_latest_certain_query": {"200", "400", "401", "403", "406", "413", "415", "429"},
+    "program_intents_explain": {"200", "400", "401", "403", "406", "429"},
+    "program_intents_changes": {"200", "400", "401", "403", "406", "429", "503"},
+    "program_intents_program_latest_certain": {"200", "400", "401", "403", "406", "429"},
+    "program_intents_program_counts": {"200", "400", "401", "403", "406", "429"},
 }
+
+
+class LetsNobodyPass(BaseThrottle):
+    def allow_request(self, request: Any, view: Any) -> bool:
+        return False
+
+    def wait(self) -> float:
+        return 5
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +143,7 @@ def test_the_tag_of_an_answer_is_documented(schema: Any) -> None:
 
 def test_every_body_and_parameter_has_examples_that_its_schema_allows(schema: Any) -> None:
     parts = {**dict(bodies(schema)), **dict(parameters(schema))}
-    assert len(parts) == 3 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3 + 8
+    assert len(parts) == 3 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3 + 8 + 8
     for place, part in parts.items():
         assert part["examples"], place
         for example in part["examples"].values():
@@ -177,6 +188,13 @@ def test_the_examples_of_reads_are_what_the_api_answers(client: APIClient, schem
         assert without_what_varies(response.json()) == without_what_varies(examples[place]), place
 
 
+def answers_of_every_call(client: APIClient) -> Iterator[tuple[str, Any]]:
+    for url, name in NAMES.items():
+        yield name, client.get(url)
+    yield "record", client.post(RECORD)
+    yield "latest_certain_query", client.post(QUERY)
+
+
 def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     row = {**openapi.NEW, "learner": 7}
     anonymous, powerless = APIClient(), APIClient()
@@ -210,11 +228,18 @@ def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monk
         answers[f"{name} 400"] = client.get(url, wrong)
         answers[f"{name} 400 but for the learner"] = client.get(url, {**wrong, "learner": "7"})
         answers[f"{name} 403"] = anonymous.get(url)
-        answers[f"{name} 406"] = client.get(url, headers={"Accept": "image/png"})
         answers[f"{name} 403 of others"] = powerless.get(url, {"learner": "7"})
     with monkeypatch.context() as patch:
         patch.setattr(api, "get_intent_changes", Mock(side_effect=ChangesError("Not here.")))
         answers["changes 503"] = client.get(CHANGES)
+    with monkeypatch.context() as patch:
+        patch.setattr(IntentsView, "authentication_classes", [BasicAuthentication])
+        answers |= {f"{name} 401": answer for name, answer in answers_of_every_call(anonymous)}
+    with monkeypatch.context() as patch:
+        patch.setattr(IntentsView, "throttle_classes", [LetsNobodyPass])
+        answers |= {f"{name} 429": answer for name, answer in answers_of_every_call(client)}
+    client.defaults["HTTP_ACCEPT"] = "image/png"
+    answers |= {f"{name} 406": answer for name, answer in answers_of_every_call(client)}
     documented = dict(bodies(schema))
     for name, response in answers.items():
         call, status, *_ = name.split()

@@ -804,6 +804,9 @@ answers += [client.get(reads[-1])]
 client.force_authenticate(User.objects.create(username="root", is_superuser=True))
 answers += [client.get(read + ("&" if "?" in read else "?") + "learner=1") for read in reads]
 answers += [client.post(url + "latest-certain/query/", {"learners": [1]}, format="json")]
+# It lacks rest_framework among its apps, and so the templates of the pages for people.
+answers += [client.get(reads[-1], headers={"Accept": "text/html,*/*;q=0.8"})]
+answers += [client.get(reads[-1], headers={"Accept": "text/html"})]
 print(json.dumps([[answer.status_code, answer.json()] for answer in answers]))
 """
 
@@ -813,7 +816,7 @@ def test_a_host_whose_drf_settings_differ_in_everything_gets_the_same_answers() 
     script = CONTRARY_HOST.replace("{row}", repr(make_row()))
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    anonymous, recorded, told, number, not_a_number, forbidden, *reads = json.loads(result.stdout)
+    anonymous, recorded, told, number, not_a_number, forbidden, *reads, browser, page = json.loads(result.stdout)
     assert anonymous == [401, {"detail": "Authentication credentials were not provided."}]
     assert recorded == [201, {"id": 1, "learner": 1, **make_row(), "created": recorded[1]["created"]}]
     assert recorded[1]["created"].endswith("Z")
@@ -829,6 +832,8 @@ def test_a_host_whose_drf_settings_differ_in_everything_gets_the_same_answers() 
     assert of_program == {"next": None, "results": [recorded[1]]}
     assert counts == {"CERTAIN_YES": 1, "CERTAIN_NO": 0, "MAYBE": 0}
     assert query == [{"learner": 1, "intents": [recorded[1]]}]
+    assert browser == [200, counts]
+    assert page == [406, {"detail": "Could not satisfy the request Accept header."}]
 
 
 @pytest.mark.parametrize("missing", ["rest_framework", "drf_spectacular"])

@@ -94,7 +94,12 @@ NOT_ACCEPTABLE = detail(
     "Not acceptable",
     "Could not satisfy the request Accept header.",
 )
-OF_EVERY_CALL = {401: UNAUTHENTICATED, 406: NOT_ACCEPTABLE}
+THROTTLED = detail(
+    "More calls than the host's throttling lets pass; `Retry-After` says for how many seconds",
+    "Throttled",
+    "Request was throttled. Expected available in 5 seconds.",
+)
+OF_EVERY_CALL = {401: UNAUTHENTICATED, 406: NOT_ACCEPTABLE, 429: THROTTLED}
 FORBIDDEN = "Not permitted, or not signed in where the host's authentication names no scheme"
 MAY_NOT_VIEW = detail(
     FORBIDDEN,

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
+from django.apps import apps
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db import router
 from django.http import QueryDict
 from rest_framework.exceptions import APIException, ParseError, PermissionDenied, ValidationError
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.schemas import DefaultSchema
@@ -46,6 +48,13 @@ class IntentsView(APIView):
     permission_classes = [IsAuthenticated]  # the host's default may be AllowAny
     parser_classes = [JSONParser, FormParser, MultiPartParser]
     versioning_class = None  # the version is in the path
+
+    def get_renderers(self) -> list[BaseRenderer]:
+        """The host's, but for pages whose templates a host without ``rest_framework`` among its apps does not find."""
+        renderers = super().get_renderers()
+        if apps.is_installed("rest_framework"):
+            return renderers
+        return [renderer for renderer in renderers if not isinstance(renderer, BrowsableAPIRenderer)]
 
     def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
         """Keep every answer out of caches that others are served from, and have it asked for each time."""
