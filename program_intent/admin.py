@@ -298,9 +298,10 @@ class ProgramIntentAdmin(IntentModelAdmin):
         """The rows up to the last one that may be looked at, in the order of the index that holds what is sought."""
         column, order, lookup = ("learner_id", "learner_id", "lte") if sought else ("pk", "-pk", "gte")
         keys = self.get_queryset(request).filter(**sought).order_by(order).values_list(column, flat=True)
-        last = keys[MAX_EXAMINED:].first()
-        if last is None:
+        last_and_next = list(keys[MAX_EXAMINED - 1 : MAX_EXAMINED + 1])
+        if len(last_and_next) < 2:
             return queryset
+        last = last_and_next[0]
         if sought:
             messages.warning(
                 request,

@@ -69,7 +69,7 @@ def check_learner_lookup_field(**kwargs: Any) -> list[CheckMessage]:
     """E004 to E006: the field that names learners is a unique column of the user model."""
     configured = getattr(settings, "PROGRAM_INTENT", {})
     name = configured.get("LEARNER_LOOKUP_FIELD", "pk") if isinstance(configured, dict) else "pk"
-    if name == "pk" or not isinstance(name, str):
+    if not isinstance(name, str):
         return []
     with suppress(*_TOLD_BY_DJANGO):
         user = get_user_model()
@@ -80,12 +80,15 @@ def check_learner_lookup_field(**kwargs: Any) -> list[CheckMessage]:
                 hint=f"Name learners by pk or by a unique field: {', '.join(fields)}.",
                 id=f"program_intent.{number}",
             )
-            for number, problem in _field_problems(user, name)
+            for number, problem in field_problems(user, name)
         ]
     return []
 
 
-def _field_problems(user: type[Model], name: str) -> list[tuple[str, str]]:
+def field_problems(user: type[Model], name: str) -> list[tuple[str, str]]:
+    """Why the field cannot name learners: the number of the error and what it is instead."""
+    if name == "pk":
+        return []
     try:
         field = user._meta.get_field(name)
     except FieldDoesNotExist:

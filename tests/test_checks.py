@@ -1,15 +1,18 @@
 """Each check has a test named after its id, which compares the whole message."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from django.core.checks import CheckMessage, Error, Warning, run_checks
+from django.core.management import CommandError
 from django.db import models
 from django.db.utils import ConnectionHandler, ConnectionRouter
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from program_intent import checks
+from program_intent.management.commands import load_program_intents
 
 KEYS = "The keys are LEARNER_LOOKUP_FIELD, MAX_BATCH_SIZE."
 UNIQUE_FIELDS = "Name learners by pk or by a unique field: id, username."
@@ -158,6 +161,9 @@ def test_only_a_constraint_on_the_field_alone_and_for_all_rows_makes_it_unique(
     monkeypatch.setattr(checks, "get_user_model", lambda: Learner)
     with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
         assert [message.id for message in checks.check_learner_lookup_field()] == ids
+    monkeypatch.setattr(load_program_intents, "get_user_model", lambda: Learner)
+    with pytest.raises(CommandError) if ids else nullcontext():  # the command's option is judged alike
+        assert load_program_intents._learner_field(name) == name
 
 
 def test_e007_time_zones_are_off() -> None:

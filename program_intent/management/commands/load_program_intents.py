@@ -12,18 +12,18 @@ from dataclasses import asdict
 from typing import IO, Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.core.exceptions import FieldDoesNotExist
+from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections, router
 from tqdm import tqdm
 
 from program_intent import conf
+from program_intent.checks import field_problems
 from program_intent.data import LoadReport
 from program_intent.exceptions import LoadError
 from program_intent.load import Entry, Load
 from program_intent.models import ProgramIntent
 from program_intent.sources.report_file import Report, open_report, size
-from program_intent.validation import learner_field
 
 STOPPED, WRONG_USAGE, SOME_REJECTED = 1, 2, 3
 REJECT_COLUMNS = (
@@ -192,11 +192,7 @@ def _advance(bar: "tqdm[NoReturn]", reports: list[Report], counts: LoadReport) -
 def _learner_field(name: str | None) -> str:
     if name is None:
         return conf.learner_lookup_field()
-    try:
-        unique = getattr(learner_field(name), "unique", False)  # a relation's far side is no field
-    except FieldDoesNotExist:
-        unique = False
-    if not unique:
+    if field_problems(get_user_model(), name):
         raise CommandError(f"--learner-field: {name} is no unique field of the user model.", returncode=WRONG_USAGE)
     return name
 
