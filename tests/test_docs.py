@@ -6,7 +6,10 @@ import doctest
 import json
 import re
 import shlex
+import subprocess
+import sys
 import textwrap
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -22,10 +25,14 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command, load_command_class
 from django.core.management.base import CommandParser
 from django.test import Client
+from django.utils.module_loading import import_string
 from pytest_django import Settings
+from rest_framework.settings import DEFAULTS
 
 import program_intent
 from program_intent import api, conf, data, exceptions
+from program_intent.rest_api.views import IntentsView
+from tests.reports import make_row, write_report
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -87,12 +94,13 @@ class Reader:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.names: dict[str, Any] = {}
+        self.rest_framework: dict[str, Any] = {}
         self.exit_status = 0
 
     def follow(self, path: Path) -> None:
         if 'create_user("ada"' not in path.read_text():
             for name in ("ada", "grace"):
-                get_user_model().objects.create_user(name)
+                get_user_model().objects.create_user(name, password="change-me")
         for block in blocks(path):
             if block.language == "pycon":
                 self.run_python(block, path)
@@ -114,10 +122,11 @@ class Reader:
 
     def run_configuration(self, block: Block) -> None:
         """Settings count from there on; a host's other modules have only to be sound."""
-        names: dict[str, Any] = {"INSTALLED_APPS": [], "BASE_DIR": Path()}
+        names: dict[str, Any] = {"INSTALLED_APPS": [], "REST_FRAMEWORK": self.rest_framework, "BASE_DIR": Path()}
         exec(block.text, names)
         if "PROGRAM_INTENT" in names:
             self.settings.PROGRAM_INTENT = names["PROGRAM_INTENT"]
+        self.rest_framework = names["REST_FRAMEWORK"]
 
     def run_console(self, block: Block, path: Path) -> None:
         for command, expected in dialogue(block.text):
@@ -157,15 +166,21 @@ class Reader:
         parser.add_argument("url")
         options = parser.parse_args(arguments[: arguments.index("|")])
         assert arguments[-4:] == ["|", "python", "-m", "json.tool"]
-        client = Client()
-        client.force_login(get_user_model().objects.get(username=options.user.split(":")[0]))
+        credentials = b64encode(options.user.encode()).decode()
+        client = Client(headers={"Authorization": f"Basic {credentials}"})
         url = urlsplit(options.url)
         target = f"{url.path}?{url.query}"
-        if not options.data:
-            return client.get(target).content.decode()
-        _name, content_type = options.header.split(": ")
-        body = Path(options.data.removeprefix("@")).read_text()
-        return client.post(target, body, content_type=content_type).content.decode()
+        with mock.patch.object(IntentsView, "authentication_classes", self.authentication_classes()):
+            if not options.data:
+                return client.get(target).content.decode()
+            _name, content_type = options.header.split(": ")
+            body = Path(options.data.removeprefix("@")).read_text()
+            return client.post(target, body, content_type=content_type).content.decode()
+
+    def authentication_classes(self) -> list[type]:
+        """Those of the page, else Django REST framework's own: the views took theirs when they were imported."""
+        configured: dict[str, Any] = {**DEFAULTS, **self.rest_framework}
+        return list(map(import_string, configured["DEFAULT_AUTHENTICATION_CLASSES"]))
 
 
 def clock_at(caption: str) -> AbstractContextManager[Any]:
@@ -211,6 +226,71 @@ def test_the_query_for_orphans_finds_one(db: None) -> None:
     names: dict[str, Any] = {"get_user_model": get_user_model}
     exec(doctest.script_from_examples(shown), names)
     assert [intent.learner_id for intent in names["orphans"]] == [learner.pk]
+
+
+ROUTED_HOST = """
+import json, sys
+import django
+from django.conf import settings
+from django.urls import path
+
+{router}
+
+settings.configure(
+    DATABASES={{
+        alias: {{"ENGINE": "django.db.backends.sqlite3", "NAME": f"{{alias}}.sqlite3"}}
+        for alias in ("default", "people")
+    }},
+    DATABASE_ROUTERS=["__main__.PeopleRouter"],
+    INSTALLED_APPS=[
+        "django.contrib.admin", "django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions",
+        "django.contrib.messages", "program_intent",
+    ],
+    MIDDLEWARE=[
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+    ],
+    TEMPLATES=[{{
+        "BACKEND": "django.template.backends.django.DjangoTemplates", "APP_DIRS": True,
+        "OPTIONS": {{"context_processors": [
+            "django.template.context_processors.request", "django.contrib.auth.context_processors.auth",
+            "django.contrib.messages.context_processors.messages",
+        ]}},
+    }}],
+    ROOT_URLCONF="__main__", SECRET_KEY="x", ALLOWED_HOSTS=["testserver"], USE_TZ=True,
+)
+django.setup()
+
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+from program_intent.api import get_latest_certain_intents
+from program_intent.models import ProgramIntent
+
+urlpatterns = [path("admin/", admin.site.urls)]
+for alias in ("default", "people"):
+    call_command("migrate", database=alias, verbosity=0)
+call_command("check", databases=["default", "people"], stdout=sys.stderr)
+ada = User.objects.create_user("ada")
+call_command("load_program_intents", sys.argv[1], stdout=sys.stderr)
+answers = len(get_latest_certain_intents(ada))
+client = Client()
+client.force_login(User.objects.create_superuser("root"))
+deleted = client.post(f"/admin/auth/user/{{ada.pk}}/delete/", {{"post": "yes"}})
+print(json.dumps([answers, deleted.status_code, ProgramIntent.objects.count()]))
+"""
+
+
+def test_the_router_of_the_page_carries_an_ordinary_host(tmp_path: Path) -> None:
+    """Its loader and its admin: in a process of its own, with two databases of SQLite's."""
+    (router,) = (block.text for block in blocks(DOCS / "how-tos/embed-in-a-host.rst") if "Router" in block.text)
+    report = write_report(tmp_path / "report.csv", make_row())
+    command = [sys.executable, "-c", ROUTED_HOST.format(router=router), str(report)]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout) == [1, 302, 0]
 
 
 def test_the_pages_that_teach_show_something_to_run() -> None:
