@@ -2,12 +2,13 @@
 
 import signal
 import sqlite3
+from contextlib import suppress
 
 import django
 import pytest
 import rest_framework
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import IntegrityError, ProgrammingError, connection
 from pytest_django import DjangoDbBlocker, Settings
 from pytest_django.plugin import blocking_manager_key
 from rest_framework.test import APIClient
@@ -37,10 +38,11 @@ def create_icu_template() -> None:
     with connection._nodb_cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [ICU_TEMPLATE])
         if cursor.fetchone() is None:
-            cursor.execute(
-                f"CREATE DATABASE {ICU_TEMPLATE} TEMPLATE template0 ENCODING 'UTF8'"
-                f" LOCALE_PROVIDER icu ICU_LOCALE '{ICU_LOCALE}'"
-            )
+            with suppress(ProgrammingError, IntegrityError):  # another run beside this one has just made it
+                cursor.execute(
+                    f"CREATE DATABASE {ICU_TEMPLATE} TEMPLATE template0 ENCODING 'UTF8'"
+                    f" LOCALE_PROVIDER icu ICU_LOCALE '{ICU_LOCALE}'"
+                )
 
 
 def pytest_report_header(config: pytest.Config) -> str:

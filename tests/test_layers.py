@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from django.db import connection
+
+from program_intent.models import ProgramIntent
 
 ROOT = Path(__file__).parent.parent
 
@@ -69,8 +71,19 @@ def test_the_models_match_the_migrations() -> None:
     assert "No changes detected" in result.stdout
 
 
+def test_the_table_has_two_indexes_besides_the_primary_key_and_no_foreign_key(db: None) -> None:
+    with connection.cursor() as cursor:
+        constraints = connection.introspection.get_constraints(cursor, ProgramIntent._meta.db_table).values()
+    indexed = [each["columns"] for each in constraints if each["index"] or each["unique"] or each["primary_key"]]
+    assert sorted(indexed) == [
+        ["id"],
+        ["learner_id", "program_uuid", "certainty", "effective_timestamp", "reason"],
+        ["program_uuid", "learner_id", "certainty", "effective_timestamp"],
+    ]
+    assert [each["columns"] for each in constraints if each["foreign_key"]] == []
+
+
 def test_imports_only_point_downwards() -> None:
-    pytest.importorskip("importlinter", reason="import-linter is not installed: make check runs it")
     command: list[str | Path] = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

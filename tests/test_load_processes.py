@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -264,26 +264,40 @@ def test_a_load_that_waits_for_its_input_can_be_interrupted(sent: str) -> None:
 # Side by side
 
 
-def load_side_by_side(*reports: Sequence[StoredRow]) -> list[Loaded]:
-    """Two processes fed through pipes in turns, a thousand rows each, so that they are at work at the same time."""
-    with started("-", stdin=subprocess.PIPE) as first, started("-", stdin=subprocess.PIPE) as second:
+def load_side_by_side(reports: Sequence[Sequence[StoredRow]]) -> list[Loaded]:
+    """A process for each, fed through pipes in turns, a thousand rows each, so that all work at the same time."""
+    with ExitStack() as stack:
+        processes = [stack.enter_context(started("-", stdin=subprocess.PIPE)) for _ in reports]
         for start in range(0, len(reports[0]), 1000):
-            for process, rows in zip((first, second), reports, strict=True):
+            for process, rows in zip(processes, reports, strict=True):
                 lines = [*([] if start else [HEADER]), *as_csv(rows[start : start + 1000]), ""]
                 assert process.stdin
                 process.stdin.write("\n".join(lines).encode())
-        return [end(first), end(second)]
+        for process in processes:
+            assert process.stdin
+            process.stdin.close()
+            process.stdin = None  # or communicate() would close it again
+        return [end(process) for process in processes]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", ["the same order", "another order"])
-def test_two_loads_of_the_same_rows_at_once_store_each_once_and_their_counts_add_up(order: str) -> None:
-    rows = many(BATCH + 10_000)
-    other = rows if order == "the same order" else random.Random(1).sample(rows, len(rows))
-    first, second = load_side_by_side(rows, other)
-    assert (first.status, second.status) == (0, 0), (first, second)
-    assert first.counts.read == second.counts.read == len(rows)
-    assert first.counts.created + second.counts.created == len(rows)
+@pytest.mark.parametrize(
+    ("loads", "size", "is_shuffled"),
+    [
+        pytest.param(2, BATCH + 10_000, False, id="two, in the same order"),
+        pytest.param(2, BATCH + 10_000, True, id="two, in another order"),
+        pytest.param(8, 5_000, True, id="eight"),
+    ],
+)
+def test_loads_of_the_same_rows_at_once_store_each_once_and_their_counts_add_up(
+    loads: int, size: int, is_shuffled: bool
+) -> None:
+    rows = many(size)
+    reports = [random.Random(seed).sample(rows, size) if seed and is_shuffled else rows for seed in range(loads)]
+    loaded = load_side_by_side(reports)
+    assert {each.status for each in loaded} == {0}, loaded
+    assert {each.counts.read for each in loaded} == {size}
+    assert sum(each.counts.created for each in loaded) == size
     assert stored() == sorted(rows)
 
 

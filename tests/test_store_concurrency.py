@@ -107,10 +107,19 @@ def record_after_reading(portion: list[dict[str, Any]]) -> list[Outcome]:
 
 
 def record_in_a_deferred_transaction(portion: list[dict[str, Any]]) -> list[Outcome]:
-    """Without ``"transaction_mode": "IMMEDIATE"``: what is read before the write makes SQLite give up at once."""
+    """Without ``"transaction_mode": "IMMEDIATE"``: what is read before the write makes SQLite give up at once.
+
+    A refused row comes first, and must not be the first to read.
+    """
     connection.ensure_connection()
     connection.transaction_mode = None  # type: ignore[attr-defined]  # SQLite's, as with no such option
-    return record_inside_atomic(portion)
+
+    def refuse_and_record() -> list[Outcome]:
+        (refused,) = record_intents([make_row(learner=2**31 - 1)])
+        assert refused.status == "rejected"
+        return record(portion)
+
+    return inside_atomic(refuse_and_record)
 
 
 def record_serializably(portion: list[dict[str, Any]]) -> list[Outcome]:
@@ -176,6 +185,23 @@ def test_batches_of_loaders_at_once_count_what_each_has_added(rows: list[dict[st
         return counted
 
     assert sum(at_once([load(seed) for seed in range(WRITERS)])) == len(rows) == len(table())
+
+
+def test_hosts_and_loaders_that_write_at_once_create_every_intent_once(rows: list[dict[str, Any]]) -> None:
+    """Half of the writers are a host's, by the intent and by batches; half are loads, some told that all is new."""
+    batch = spelled(store.speller("default"), [NewIntent(**row) for row in rows])
+
+    def host(seed: int) -> Callable[[], int]:
+        mine = portions(rows, random.Random(seed))
+        return lambda: sum(outcome.status == "created" for portion in mine for outcome in record(portion))
+
+    def load(seed: int) -> Callable[[], int]:
+        mine = random.Random(seed).sample(batch, len(batch))
+        parts = [mine[start : start + 20] for start in range(0, len(mine), 10)]
+        return lambda: sum(write_batch(part, all_new=seed % 2 == 0)[0] for part in parts)
+
+    writers = [(host, load)[seed % 4 // 2](seed) for seed in range(WRITERS)]
+    assert sum(at_once(writers)) == len(rows) == len(table())
 
 
 @needs_row_locks
