@@ -2,6 +2,10 @@
 
 import argparse
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from benchmarks.results import Result
 
 SMALL_TABLE, LARGE_TABLE = 100_000, 10_000_000
 ROWS = {"postgresql": 2_000_000, "mariadb": 1_000_000, "sqlite": 1_000_000}
@@ -26,7 +30,7 @@ def main() -> None:
     results.save(options.name, options.engine, run(options)) if not options.paths else run(options)
 
 
-def run(options: argparse.Namespace) -> "list[results.Result]":  # type: ignore[name-defined]  # noqa: F821
+def run(options: argparse.Namespace) -> "list[Result]":
     if options.name == "child":
         # Nothing else is imported: the process's memory is measured.
         from benchmarks.load import child
