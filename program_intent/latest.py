@@ -1,9 +1,9 @@
 """The one question: per program, a learner's latest and most certain intent. One statement, and the database chooses.
 
 The statement probes the unique index, whose order is (learner, program, certainty, time): it steps from program to
-program and takes the last entry of each certainty, so its cost follows the programs answered and not the history; on
-MariaDB a third of a microsecond of each intent. The text is built once per kind of database. Django's ORM serves the
-databases not named here and is what the texts are tested against.
+program and takes the last entry of each certainty, so its cost follows the programs answered and not the history. On
+MariaDB and MySQL it groups the learner's index entries instead, at 0.3 microseconds each. The text is built once per
+kind of database. Django's ORM serves the databases not named here and is what the texts are tested against.
 """
 
 import json

@@ -2,13 +2,12 @@
 
 import signal
 import sqlite3
-from contextlib import suppress
 
 import django
 import pytest
 import rest_framework
 from django.contrib.auth.models import User
-from django.db import IntegrityError, ProgrammingError, connection
+from django.db import connection
 from pytest_django import DjangoDbBlocker, Settings
 from pytest_django.plugin import blocking_manager_key
 from rest_framework.test import APIClient
@@ -36,13 +35,14 @@ def django_db_modify_db_settings(
 def create_icu_template() -> None:
     """Create the template whose collation is ICU's, because Django can name a template but no locale."""
     with connection._nodb_cursor() as cursor:
+        # One run at a time, of those side by side.
+        cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [ICU_TEMPLATE])
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [ICU_TEMPLATE])
         if cursor.fetchone() is None:
-            with suppress(ProgrammingError, IntegrityError):  # another run beside this one has just made it
-                cursor.execute(
-                    f"CREATE DATABASE {ICU_TEMPLATE} TEMPLATE template0 ENCODING 'UTF8'"
-                    f" LOCALE_PROVIDER icu ICU_LOCALE '{ICU_LOCALE}'"
-                )
+            cursor.execute(
+                f"CREATE DATABASE {ICU_TEMPLATE} TEMPLATE template0 ENCODING 'UTF8'"
+                f" LOCALE_PROVIDER icu ICU_LOCALE '{ICU_LOCALE}'"
+            )
 
 
 def pytest_report_header(config: pytest.Config) -> str:

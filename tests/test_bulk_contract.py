@@ -98,8 +98,9 @@ def test_rows_of_unknown_learners_are_left_out(module: Any, learner: int, store:
     assert module.unknown(connection, prepare(module, *rows)) == {0, 2}
 
 
-def test_a_row_alone_of_an_unknown_learner_is_left_out(module: Any) -> None:
-    row = prepare(module, judged(learner=NOBODY))
+@pytest.mark.parametrize("learner", [NOBODY, 0, -(2**31)])
+def test_a_row_alone_of_an_unknown_learner_is_left_out(module: Any, learner: int) -> None:
+    row = prepare(module, judged(learner=learner))
     assert module.insert(connection, row, WRITTEN) == set()
     assert module.count_inserted(connection, row, WRITTEN) == (0, {0})
     assert module.unknown(connection, row) == {0}

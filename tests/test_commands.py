@@ -226,10 +226,19 @@ def test_one_learner_under_two_names_of_one_load_is_one_row(tmp_path: Path) -> N
     assert load(path).counts == (2, 1, 1, 0)
 
 
-@pytest.mark.parametrize("name", ["nickname", "first_name", "program_intents", "groups", ""])
-def test_a_learner_field_that_is_no_unique_field_is_wrong_usage(report: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("nickname", "no field"),
+        ("", "no field"),
+        ("first_name", "not a unique field"),
+        ("program_intents", "a relation, not a column of its own,"),
+        ("groups", "a relation, not a column of its own,"),
+    ],
+)
+def test_a_learner_field_that_is_no_unique_field_is_wrong_usage(report: Path, name: str, problem: str) -> None:
     loaded = load(report, "--learner-field", name)
-    assert (loaded.status, loaded.message) == (2, f"--learner-field: {name} is no unique field of the user model.")
+    assert (loaded.status, loaded.message) == (2, f"--learner-field: {name} is {problem} of the user model.")
 
 
 # Times without an offset

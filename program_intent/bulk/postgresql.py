@@ -27,9 +27,6 @@ __all__ = ["CHUNK", "count_inserted", "insert", "prepare", "speller", "stored", 
 CHUNK = 10_000
 _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[], %s::timestamptz[]) WITH ORDINALITY
 AS s (learner_id, program_uuid, reason, certainty, effective_timestamp, position)"""
-# A row alone takes a tenth less time without arrays to take apart.
-_ROW = """(VALUES (1, %s::{learner_type}, %s::uuid, %s::varchar, %s::varchar, %s::timestamptz))
-AS s (position, learner_id, program_uuid, reason, certainty, effective_timestamp)"""
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 _COPY = "COPY {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created) FROM STDIN"
 _NO_USERS = f"""SELECT s.position FROM unnest(%s::{{learner_type}}[]) WITH ORDINALITY AS s (learner_id, position)
@@ -40,10 +37,6 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper, *, all_new: bool = False) -> Prepared:
     if all_new:
         return Prepared(_COPY, (_lines(rows),), rows, all_new)
-    key_type = _unlimited_learner_type(connection)
-    if len(rows) == 1:
-        ((*values, time),) = rows
-        return Prepared(_ROW.format(learner_type=key_type), (*values, f"{time}+00"), rows, all_new)
     learners, programs, reasons, certainties, times = zip(*rows, strict=True)
     params = (
         _array(learners),
@@ -52,10 +45,10 @@ def prepare(rows: Sequence[Spelled], connection: BaseDatabaseWrapper, *, all_new
         f"{{{','.join(certainties)}}}",
         '{"' + '+00","'.join(times) + '+00"}',
     )
-    return Prepared(_ROWS.format(learner_type=key_type), params, rows, all_new)
+    return Prepared(_ROWS.format(learner_type=_unlimited_learner_type(connection)), params, rows, all_new)
 
 
-def _as_table(connection: BaseDatabaseWrapper, prepared: Prepared) -> Prepared:
+def _as_arrays(connection: BaseDatabaseWrapper, prepared: Prepared) -> Prepared:
     return prepare(prepared.rows, connection) if prepared.all_new else prepared
 
 
@@ -82,18 +75,18 @@ def insert(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetim
 
 
 def stored(connection: BaseDatabaseWrapper, prepared: Prepared) -> list[tuple[int, int, datetime]]:
-    return sql.stored(connection, _as_table(connection, prepared))
+    return sql.stored(connection, _as_arrays(connection, prepared))
 
 
 def unknown(connection: BaseDatabaseWrapper, prepared: Prepared) -> set[int]:
-    return sql.unknown(connection, _as_table(connection, prepared))
+    return sql.unknown(connection, _as_arrays(connection, prepared))
 
 
 def count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
     new = _count_inserted(connection, prepared, created)
     if new == len(prepared.rows):
         return new, set()
-    return new, sql.missing(connection, _as_table(connection, prepared))
+    return new, sql.missing(connection, _as_arrays(connection, prepared))
 
 
 def _count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created: datetime) -> int:
@@ -104,7 +97,7 @@ def _count_inserted(connection: BaseDatabaseWrapper, prepared: Prepared, created
     """
     if prepared.all_new and (copied := _copied(connection, prepared, created)) is not None:
         return copied
-    prepared = _as_table(connection, prepared)
+    prepared = _as_arrays(connection, prepared)
     with connection.cursor() as cursor:
         with suppress(IntegrityError), transaction.atomic(using=connection.alias):
             execute_insert(connection, cursor, prepared, created, where=UNLESS_STORED)

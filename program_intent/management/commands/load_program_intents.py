@@ -192,8 +192,8 @@ def _advance(bar: "tqdm[NoReturn]", reports: list[Report], counts: LoadReport) -
 def _learner_field(name: str | None) -> str:
     if name is None:
         return conf.learner_lookup_field()
-    if field_problems(get_user_model(), name):
-        raise CommandError(f"--learner-field: {name} is no unique field of the user model.", returncode=WRONG_USAGE)
+    for _, problem in field_problems(get_user_model(), name):
+        raise CommandError(f"--learner-field: {name} is {problem} of the user model.", returncode=WRONG_USAGE)
     return name
 
 
