@@ -77,6 +77,15 @@ def test_rows_stored_already_stay_as_they_were(module: Any, learner: int, size: 
     assert table() == before
 
 
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="on SQLite the first statement is the insert")
+def test_a_batch_that_is_all_there_is_looked_up_once_and_no_more(learner: int, django_assert_num_queries: Any) -> None:
+    rows = [judged(learner=learner, reason=reason) for reason in "AB"]
+    VENDOR.insert(connection, prepare(VENDOR, *rows), WRITTEN)
+    prepared = prepare(VENDOR, *rows)
+    with django_assert_num_queries(1):
+        assert VENDOR.count_inserted(connection, prepared, WRITTEN) == (0, set())
+
+
 @pytest.mark.parametrize("store", ["insert", "count_inserted"])
 def test_of_a_half_duplicate_batch_the_new_half_is_stored(module: Any, learner: int, store: str) -> None:
     rows = [judged(learner=learner, reason=f"R{number}") for number in range(6)]
