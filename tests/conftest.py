@@ -2,6 +2,7 @@
 
 import signal
 import sqlite3
+from collections.abc import Iterator
 
 import django
 import pytest
@@ -13,6 +14,7 @@ from pytest_django.plugin import blocking_manager_key
 from rest_framework.test import APIClient
 
 from tests.rest import VIEW, client_of
+from tests.work import execute
 
 # A shell starts what it puts in the background with interrupts ignored, and children inherit that: the
 # loader's processes are to be interruptible however the suite was started.
@@ -89,3 +91,13 @@ def as_staff(db: None) -> APIClient:
 @pytest.fixture
 def by_username(settings: Settings) -> None:
     settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}
+
+
+@pytest.fixture
+def plans_as_for_a_large_table(transactional_db: None) -> Iterator[None]:
+    """PostgreSQL would read a small table whole, which is in fact cheaper."""
+    if connection.vendor == "postgresql":
+        execute("SET enable_seqscan = off")
+    yield
+    if connection.vendor == "postgresql":
+        execute("RESET enable_seqscan")

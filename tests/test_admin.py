@@ -1,10 +1,8 @@
 """The admin shows intents of tables of any size, and changes nothing."""
 
 import re
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
@@ -23,6 +21,7 @@ from program_intent import admin, timeline
 from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
 from tests.builders import MOMENT, PROGRAM, make_intent, make_user, store_history
+from tests.work import analyze, execute, grew, work_of
 
 pytestmark = pytest.mark.django_db
 
@@ -348,67 +347,6 @@ def fill(start: int, stop: int) -> None:
         for number in range(start, stop)
     )
     store_history(intents)
-
-
-@pytest.fixture
-def plans_as_for_a_large_table(transactional_db: None) -> Iterator[None]:
-    """PostgreSQL would read a small table whole, which is in fact cheaper."""
-    if connection.vendor == "postgresql":
-        execute("SET enable_seqscan = off")
-    yield
-    if connection.vendor == "postgresql":
-        execute("RESET enable_seqscan")
-
-
-def analyze() -> None:
-    """Let the planner know the rows, as it does some time after a load."""
-    statements = {
-        "sqlite": "ANALYZE",
-        "mysql": "ANALYZE TABLE program_intent_programintent",
-        "postgresql": "VACUUM ANALYZE program_intent_programintent",
-    }
-    execute(statements[connection.vendor])
-
-
-def execute(sql: str) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql)
-        return list(cursor.fetchall()) if cursor.description else []
-
-
-def work_of(action: Callable[[], object]) -> int:
-    """How much the database does: machine steps on SQLite, rows read on MariaDB, blocks read on PostgreSQL."""
-    return {"sqlite": steps, "mysql": rows_read, "postgresql": blocks_read}[connection.vendor](action)
-
-
-def steps(action: Callable[[], object]) -> int:
-    taken = count()
-    connection.ensure_connection()
-    connection.connection.set_progress_handler(lambda: next(taken) and None, 1)
-    action()
-    connection.connection.set_progress_handler(None, 1)
-    return next(taken)
-
-
-def rows_read(action: Callable[[], object]) -> int:
-    def so_far() -> int:
-        return sum(int(rows) for _, rows in execute("SHOW SESSION STATUS LIKE 'Handler_read%'"))
-
-    before = so_far()
-    action()
-    return so_far() - before
-
-
-def blocks_read(action: Callable[[], object]) -> int:
-    with CaptureQueriesContext(connection) as queries:
-        action()
-    statements = [query["sql"] for query in queries if 'FROM "program_intent' in query["sql"]]
-    plans = [execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sql}")[0][0][0]["Plan"] for sql in statements]
-    return sum(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] for plan in plans)
-
-
-def grew(before: int, after: int) -> bool:
-    return after > 1.2 * before + 10
 
 
 @pytest.fixture

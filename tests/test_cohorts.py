@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connections
+from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
@@ -22,10 +23,11 @@ from program_intent.data import Certainty, Intent
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
 from tests import oracle
-from tests.builders import MOMENT, PROGRAM, make_intent, make_user, rolled_back, store_history
+from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, rolled_back, store_history
 from tests.reports import ROOT, load
 from tests.strategies import LEARNERS, PROGRAMS, Question, certainties, generated, questions
 from tests.test_latest import as_value
+from tests.work import analyze, grew, work_of
 
 YES, NO, MAYBE = Certainty.CERTAIN_YES, Certainty.CERTAIN_NO, Certainty.MAYBE
 REAL_REPORT = ROOT / "example" / "data" / "oulad_intents.csv.gz"
@@ -120,6 +122,23 @@ def test_an_iteration_asks_once_for_each_page_and_no_earlier_than_needed(
     with django_assert_num_queries(2):  # the second page, and the third that is not full
         rest = list(intents)
     assert len(first + rest) == 5
+
+
+@pytest.mark.usefixtures("plans_as_for_a_large_table")
+def test_a_page_deep_in_a_program_costs_no_more_than_the_first() -> None:
+    def work(after: int) -> int:
+        return work_of(
+            lambda: cohorts.page_of_program(
+                PROGRAM, using="default", after=after, limit=10, as_of=timezone.now(), known_at=None
+            )
+        )
+
+    values = make_row()
+    del values["learner"]
+    store_history(ProgramIntent(learner_id=key, **values) for key in range(1, 3001))
+    analyze()
+    first = work(after=1)
+    assert [after for after in (300, 1500, 2900) if grew(first, work(after))] == []
 
 
 def test_counts_are_one_query_for_one_for_many_and_for_all_programs(
