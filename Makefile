@@ -50,7 +50,7 @@ tox: .venv/check ## Run the whole matrix that this machine's interpreters allow,
 	$(BIN)/tox run-parallel --parallel-no-spinner $(DISCOVER) $(if $(LABEL),-m $(LABEL))
 
 # SQLite has one writer at a time by design: there is nothing to measure about its locks.
-bench: .venv/bench ## Measure everything against its targets, for hours; ENGINES="postgresql" for fewer
+bench: .venv/bench ## Measure everything against its targets, in about 75 minutes; ENGINES="postgresql" for fewer
 	@set -e; for engine in $(or $(ENGINES),$(ENGINE),sqlite postgresql mariadb); do \
 		for name in load growth read cohorts write $$([ $$engine = sqlite ] || echo locks); do \
 			$(BIN)/python -m benchmarks $$name --engine $$engine $(if $(ROWS),--rows $(ROWS)); \
