@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 # One transaction and one sorted run: larger is faster, until memory and the time its locks are held say stop.
 BATCH = 80_000
+# Seconds. In a table that outgrew the server's memory a row takes many times as long, so a batch has fewer of them.
+LONGEST_WRITE = 4
 
 
 class Entry(NamedTuple):
@@ -86,6 +88,7 @@ class Load:
         self._judge = Judge(self._connection, learner_field=learner_field, zone=zone)
         self._dry_run = dry_run
         self._max_rejects = max_rejects
+        self._batch_size = BATCH
         self._reject = reject
         self._progress = progress
         # Taken for true until a batch says otherwise, and again after one that does.
@@ -124,7 +127,7 @@ class Load:
             for report in reports:
                 for block in report.blocks():
                     batch.add(report, block, self._judge_block(block))
-                    if len(batch.verdicts) >= BATCH:
+                    if len(batch.verdicts) >= self._batch_size:
                         yield batch
                         batch = Batch()
         except LoadError:
@@ -173,7 +176,9 @@ class Load:
             if unknown or read < len(verdicts):
                 verdicts = verdicts[:read]
                 rows = self._prepare(verdicts)
+        start = time.perf_counter()
         created, refused = self._try(rows, seen) if self._dry_run else rows.write()
+        self._batch_size = min(BATCH, int(len(verdicts) * LONGEST_WRITE / (time.perf_counter() - start)))
         self._all_new = not self._dry_run and created + len(refused) == len(rows.rows)
         errors = self._errors(batch, verdicts, refused) if refused or str in map(type, verdicts) else []
         self._read += len(verdicts)

@@ -279,3 +279,26 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
     monkeypatch.setattr(PreparedRows, "write", slow_write)
     load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 13)]))
     assert read_when_writing[:4] == [6, 9, 12, 12]
+
+
+@pytest.mark.parametrize(("longest", "sizes"), [(60, {8}), (0, {1})], ids=["in time", "too long"])
+def test_batches_that_take_too_long_to_store_are_followed_by_smaller_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, longest: int, sizes: set[int]
+) -> None:
+    """So nobody waits longer for a batch in a large table than in a small one."""
+    make_learners(32)
+    write = PreparedRows.write
+    written = []
+
+    def noting_write(rows: PreparedRows) -> tuple[int, set[Spelled]]:
+        written.append(len(rows.rows))
+        return write(rows)
+
+    monkeypatch.setattr(load_module, "BATCH", 8)
+    monkeypatch.setattr(load_module, "LONGEST_WRITE", longest)
+    monkeypatch.setattr(report_file, "BLOCK", 1)
+    monkeypatch.setattr(PreparedRows, "write", noting_write)
+    load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 33)]))
+    assert written[0] == 8
+    assert set(written[2:]) - {0} == sizes  # the second was being made while the first was written
+    assert len(stored()) == 32
