@@ -32,6 +32,7 @@ T = TypeVar("T")
 BATCH = 80_000
 # Seconds. In a table that outgrew the server's memory a row takes many times as long, so a batch has fewer of them.
 LONGEST_WRITE = 4
+FIRST_BATCH = 10_000
 
 
 class Entry(NamedTuple):
@@ -88,7 +89,7 @@ class Load:
         self._judge = Judge(self._connection, learner_field=learner_field, zone=zone)
         self._dry_run = dry_run
         self._max_rejects = max_rejects
-        self._batch_size = BATCH
+        self._batch_size = FIRST_BATCH
         self._reject = reject
         self._progress = progress
         # Taken for true until a batch says otherwise, and again after one that does.
