@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -77,7 +78,8 @@ class NativeTool:
     def __init__(self, rows: Iterable[Row], path: Path) -> None:
         self._path = path
         if connection.vendor == "sqlite":
-            self._tuples = ready_tuples(rows)
+            # In the order of the unique index, the best there is for it.
+            self._tuples = sorted(ready_tuples(rows), key=itemgetter(1, 0, 3, 4))
             return
         created = datetime.now(UTC)
         spell = str if connection.vendor == "postgresql" else _naive
@@ -119,12 +121,10 @@ def executemany(tuples: list[tuple[Any, ...]]) -> float:
 
 
 def ready_tuples(rows: Iterable[Row]) -> list[tuple[Any, ...]]:
-    """In the order of the unique index, the best there is for ``executemany``."""
     created, spell = _naive(datetime.now(UTC)), (lambda program: program.hex) if connection.vendor == "sqlite" else str
-    ordered = sorted(rows, key=lambda row: (row[1], spell(row[0]), row[3], row[4]))
     return [
         (spell(program), learner, reason, certainty, _naive(moment), created)
-        for program, learner, reason, certainty, moment in ordered
+        for program, learner, reason, certainty, moment in rows
     ]
 
 
