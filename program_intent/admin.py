@@ -18,14 +18,14 @@ from django.utils.functional import lazy
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
-from program_intent import learners, timeline
+from program_intent import timeline
 from program_intent.api import count_latest_certain_intents_for_program, explain_latest_certain_intent
 from program_intent.conf import learner_lookup_field
 from program_intent.data import Certainty
+from program_intent.learners import Learners
 from program_intent.models import ProgramIntent
 from program_intent.validation import (
     Refused,
-    learner_parser,
     parse_reason,
     parse_timestamp,
     shown,
@@ -347,6 +347,5 @@ def _learners(text: str, using: str) -> list[Any]:
     keys: set[Any] = set()
     for field in {"pk", learner_lookup_field()}:
         with suppress(Refused):
-            value = learner_parser(field, connections[using])(text)
-            keys.update(learners.primary_keys([value], field=field, using=using).values())
+            keys.add(Learners(field, using).key(text)[1])
     return list(keys)

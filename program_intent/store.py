@@ -13,11 +13,12 @@ from django.db import DatabaseError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from program_intent import bulk, learners
+from program_intent import bulk
 from program_intent.data import Intent, Outcome
 from program_intent.exceptions import InvalidIntent
+from program_intent.learners import Learners
 from program_intent.models import ProgramIntent
-from program_intent.validation import Judge, NewIntent, learner_field, unknown_learner
+from program_intent.validation import Judge, NewIntent, unknown_learner
 
 T = TypeVar("T")
 # A row in the form that the database's own module gave it.
@@ -142,9 +143,8 @@ def resolve_learners(values: Collection[Any], *, field: str, using: str) -> dict
 
     Values of the primary key stand for themselves; whether such a user exists is checked while inserting.
     """
-    if learner_field(field).primary_key:
-        return {value: value for value in values}
-    return learners.primary_keys(values, field=field, using=using)
+    learners = Learners(field, using)
+    return {value: value for value in values} if learners.are_named_by_key else learners.keys(values)
 
 
 def retrying(using: str, work: Callable[[], T], *, is_one_statement: bool = False) -> T:

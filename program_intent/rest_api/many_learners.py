@@ -113,10 +113,10 @@ def keys_of(caller: Caller, learners: list[Any]) -> list[tuple[Any, Any]]:
     refused: list[str] = []
     for learner in learners:
         try:
-            named.append(caller.parse(learner))
+            named.append(caller.learners.parse(learner))
         except Refused as refusal:
             refused.append(str(refusal))
-    keys = caller.keys(named)
+    keys = caller.learners.keys(named)
     refused += [unknown_learner(name) for name in named if name not in keys]
     if refused:
         raise ValidationError({"learners": refused})

@@ -1,16 +1,16 @@
 """Whom a caller may name: always themself, others only with the model permission of the call."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-from django.db import connections
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from program_intent import conf, learners
-from program_intent.validation import Refused, learner_field, learner_parser, unknown_learner
+from program_intent import conf
+from program_intent.learners import Learners
+from program_intent.validation import Refused, learner_field
 
 ADD = "program_intent.add_programintent"
 VIEW = "program_intent.view_programintent"
@@ -42,8 +42,8 @@ class Caller:
         self._permission = permission
 
     @cached_property
-    def parse(self) -> Callable[[object], Any]:
-        return learner_parser(self.field, connections[self.using])
+    def learners(self) -> Learners:
+        return Learners(self.field, self.using)
 
     def may_name(self, learner: object) -> bool:
         """Judged without looking for the learner, so that nobody learns who exists; None is the caller."""
@@ -51,7 +51,7 @@ class Caller:
 
     def is_named(self, learner: object) -> bool:
         try:
-            return bool(self.parse(learner) == self.name)
+            return bool(self.learners.parse(learner) == self.name)
         except Refused:
             return False
 
@@ -66,16 +66,8 @@ class Caller:
         """
         if learner is None or self.is_named(learner):
             return self.name, self.user.pk
-        name = self.parse(learner)
-        keys = self.keys([name])
-        if name not in keys:
-            raise Refused(unknown_learner(name))
-        return name, keys[name]
-
-    def keys(self, names: Iterable[Any]) -> dict[Any, Any]:
-        """The primary keys of those of the canonical names that name a user."""
-        return learners.primary_keys(set(names), field=self.field, using=self.using)
+        return self.learners.key(learner)
 
     def names(self, keys: Iterable[Any]) -> dict[Any, Any]:
         """The names of those of the learners that have one, and whose user is not gone."""
-        return learners.names(set(keys), field=self.field, using=self.using)
+        return self.learners.names(set(keys))

@@ -63,7 +63,7 @@ def may_write(caller: Caller, row: Any) -> bool:
 def names(caller: Caller, rows: list[Any], outcomes: list[Outcome]) -> dict[Any, Any]:
     """The name of every learner in the outcomes, as the rows gave it: a stored row's name is exact."""
     return {
-        outcome.intent.learner_id: caller.parse(row["learner"])
+        outcome.intent.learner_id: caller.learners.parse(row["learner"])
         for row, outcome in zip(rows, outcomes, strict=True)
         if outcome.intent
     }

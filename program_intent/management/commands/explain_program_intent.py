@@ -3,13 +3,14 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
-from django.db import connections, router
+from django.db import router
 
-from program_intent import api, conf, learners
+from program_intent import api, conf
 from program_intent.exceptions import InvalidIntent
+from program_intent.learners import Learners
 from program_intent.management.reading import add_moments, in_one_line
 from program_intent.models import ProgramIntent
-from program_intent.validation import Refused, learner_parser, unknown_learner
+from program_intent.validation import Refused
 
 
 class Command(BaseCommand):
@@ -32,13 +33,7 @@ class Command(BaseCommand):
 
 
 def _key(learner: str) -> Any:
-    """The primary key of the user that is named so, exactly: a collation's idea of equality does not count."""
-    using, field = router.db_for_read(ProgramIntent), conf.learner_lookup_field()
     try:
-        name = learner_parser(field, connections[using])(learner)
+        return Learners(conf.learner_lookup_field(), router.db_for_read(ProgramIntent)).key(learner)[1]
     except Refused as refused:
         raise InvalidIntent({"learner": [str(refused)]}) from refused
-    keys = learners.primary_keys([name], field=field, using=using)
-    if name not in keys:
-        raise InvalidIntent({"learner": [unknown_learner(name)]})
-    return keys[name]
