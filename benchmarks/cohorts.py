@@ -12,9 +12,10 @@ from django.db import connection
 from benchmarks import database, generate
 from benchmarks.read import PROGRAMS, write
 from benchmarks.results import Result, alternate, timed
-from program_intent import api, cohorts
+from program_intent import api
 from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
+from program_intent.read.program import page_of_program
 from program_intent.validation import NewIntent
 
 LARGE, SMALL = (uuid5(UUID(int=1), size) for size in ("large", "small"))
@@ -85,7 +86,7 @@ def _pages(large: int, small: int, repeats: int) -> Iterator[Result]:
 
 def _page(program: UUID, after: Any) -> Any:
     now = datetime.now(UTC)
-    return cohorts.page_of_program(program, using="default", after=after, limit=PAGE, as_of=now, known_at=now).intents
+    return page_of_program(program, using="default", after=after, limit=PAGE, as_of=now, known_at=now).intents
 
 
 def _counts(large: int, repeats: int) -> Iterator[Result]:

@@ -10,13 +10,12 @@ from time import perf_counter
 from typing import Any
 from uuid import UUID, uuid5
 
-from django.db import connection
-
 from benchmarks import baselines, database, generate
 from benchmarks.results import Result
-from program_intent import api, store
+from program_intent import api
 from program_intent.data import Certainty
-from program_intent.latest import _statement
+from program_intent.models.intent import engine_of
+from program_intent.store.batches import Batch
 from program_intent.validation import NewIntent
 
 # Intents of the learner, in how many programs, and the target against the loop.
@@ -40,9 +39,6 @@ def reads(small: int, large: int, calls: int) -> list[Result]:
                 what = f"latest of {intents:,} intents in {programs} programs, of the Python loop"
                 detail = {name: round(seconds * 1000, 4) for name, seconds in times.items()}
                 results.append(Result(what, times["ours"] / times["loop"], bound, detail=detail))
-                results.append(
-                    Result("  the same, of the bare statement through the driver", times["ours"] / times["bare"])
-                )
     results.append(Result("latest of 10,000 in 50 programs, of 10 in 5", costs[large, 10_000] / costs[large, 10], 10.0))
     for intents, *_ in HISTORIES:
         what = f"latest of {intents:,} intents, table of {large:,} rows over {small:,}"
@@ -73,30 +69,15 @@ def _fill(size: int) -> None:
 
 
 def write(rows: Any) -> None:
-    spell = store.speller("default")
+    spell = engine_of("default").speller()
     while chunk := list(islice(rows, CHUNK)):
-        store.PreparedRows(list(spell(*zip(*chunk, strict=True))), connection, all_new=True).write()
+        Batch(list(spell(*zip(*chunk, strict=True))), engine_of("default"), all_new=True).write()
 
 
 def _cases(learner: int) -> dict[str, Callable[[], Any]]:
-    text = _statement(connection.vendor, False, None)
-    as_of = connection.ops.adapt_datetimefield_value(datetime.now(UTC))
-    connection.ensure_connection()
-    if connection.vendor == "sqlite":
-        text, params = text.replace("%(", ":").replace(")s", ""), {"learner": learner, "as_of": as_of}
-    else:
-        params = {"learner": learner, "as_of": as_of}
-
-    def bare() -> None:
-        cursor = connection.connection.cursor()
-        cursor.execute(text, params)
-        cursor.fetchall()
-        cursor.close()
-
     return {
         "ours": partial(api.get_latest_certain_intents, learner),
         "loop": lambda: baselines.choose_in_python(learner, datetime.now(UTC)),
-        "bare": bare,
     }
 
 

@@ -9,11 +9,14 @@ from uuid import UUID
 
 from django.db import router
 
-from program_intent import changes, cohorts, history, latest, store
+from program_intent import history
 from program_intent.data import FIELDS, Certainty, Clause, Explanation, Intent, IntentChanges, Judged, Outcome
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
 from program_intent.parameters import Parameters, knowing_until
+from program_intent.read import changes, latest, many
+from program_intent.read import program as programs_read
+from program_intent.store.record import record
 from program_intent.validation import parse_certainty, parse_timestamp
 
 __all__ = [
@@ -59,7 +62,7 @@ def record_intent(
     :raises InvalidIntent: a value is refused or the learner does not exist; nothing was written.
     """
     values = (learner, program_uuid, reason, certainty, effective_timestamp)
-    (outcome,) = store.record([dict(zip(FIELDS, values, strict=True))])
+    (outcome,) = record([dict(zip(FIELDS, values, strict=True))])
     if outcome.intent is None:
         raise InvalidIntent(outcome.errors)
     return outcome.intent, outcome.status == "created"
@@ -71,7 +74,7 @@ def record_intents(rows: Iterable[Mapping[str, Any]]) -> list[Outcome]:
     :param rows: mappings with the keys learner, program_uuid, reason, certainty and, optionally,
         effective_timestamp, with the values that :func:`record_intent` takes.
     """
-    return store.record(rows)
+    return record(rows)
 
 
 @contextmanager
@@ -149,7 +152,7 @@ def get_latest_certain_intents_for_learners(
     moment, known = given.as_of(as_of), given.known_at(known_at)
     given.check()
     answers: dict[Any, dict[UUID, Intent]] = {key: {} for key in keys}
-    for intent in cohorts.for_learners(
+    for intent in many.for_learners(
         list(answers), using=given.using, program_uuids=programs, as_of=moment, known_at=known
     ):
         answers[intent.learner_id][intent.program_uuid] = intent
@@ -180,7 +183,7 @@ def iter_latest_certain_intents_for_program(
     start = None if after is None else given.learner(after, name="after")
     moment, known = given.as_of(as_of), given.known_at(known_at)
     given.check()
-    return cohorts.iterate(
+    return programs_read.iterate(
         program, using=given.using, certainty=wanted, after=start, page=PAGE, as_of=moment, known_at=known
     )
 
@@ -195,7 +198,7 @@ def count_latest_certain_intents_for_program(
     given = _read()
     program, moment, known = given.program(program_uuid), given.as_of(as_of), given.known_at(known_at)
     given.check()
-    return cohorts.counts([program], using=given.using, as_of=moment, known_at=known)[program]
+    return programs_read.counts([program], using=given.using, as_of=moment, known_at=known)[program]
 
 
 def count_latest_certain_intents_for_programs(
@@ -212,7 +215,7 @@ def count_latest_certain_intents_for_programs(
     given = _read()
     programs, moment, known = given.programs(program_uuids), given.as_of(as_of), given.known_at(known_at)
     given.check()
-    return cohorts.counts(programs, using=given.using, as_of=moment, known_at=known)
+    return programs_read.counts(programs, using=given.using, as_of=moment, known_at=known)
 
 
 def get_intent_history(learner: Any, *, program_uuid: UUID | str | None = None) -> list[Intent]:

@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
+from program_intent.rule import Clause as Clause
+
 # What the world outside tells of an intent, in the order in which rows of values carry it.
 FIELDS = ("learner", "program_uuid", "reason", "certainty", "effective_timestamp")
 
@@ -59,38 +61,6 @@ class IntentChanges:
 
     intents: tuple[Intent, ...]
     cursor: str
-
-
-class Clause(StrEnum):
-    """What of the rule put an intent behind the winner, or left it uncounted.
-
-    One that is neither known nor in effect yet is NOT_YET_KNOWN, so that what is said of the intents known at a past
-    moment never changes.
-    """
-
-    CERTAIN_BEATS_MAYBE = "CERTAIN_BEATS_MAYBE"
-    LATER_EFFECTIVE = "LATER_EFFECTIVE"
-    LATER_CREATED = "LATER_CREATED"
-    NO_BEFORE_YES = "NO_BEFORE_YES"
-    FIRST_REASON = "FIRST_REASON"
-    NOT_YET_EFFECTIVE = "NOT_YET_EFFECTIVE"
-    NOT_YET_KNOWN = "NOT_YET_KNOWN"
-
-    @property
-    def words(self) -> str:
-        """For people, short enough for a column of a table."""
-        return _WORDS[self]
-
-
-_WORDS = {
-    Clause.CERTAIN_BEATS_MAYBE: "a certain intent beats MAYBE",
-    Clause.LATER_EFFECTIVE: "the winner became true later",
-    Clause.LATER_CREATED: "the winner was written later",
-    Clause.NO_BEFORE_YES: "CERTAIN_NO before CERTAIN_YES",
-    Clause.FIRST_REASON: "the winner's reason is first",
-    Clause.NOT_YET_EFFECTIVE: "not counted: not yet true",
-    Clause.NOT_YET_KNOWN: "not counted: not yet known",
-}
 
 
 @dataclass(frozen=True, slots=True)

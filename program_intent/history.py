@@ -1,36 +1,29 @@
 """All that was recorded of one learner, and why the rule chooses as it does."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connections
 
-from program_intent.data import Certainty, Clause, Explanation, Intent, Judged
-from program_intent.latest import FIELDS, to_intent
+from program_intent import engines, rule
+from program_intent.data import Clause, Explanation, Intent, Judged
+from program_intent.engines.generic import to_intent
 from program_intent.models import ProgramIntent
-from program_intent.validation import fits_mariadb, is_mariadb
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def history(learner: Any, *, using: str, program_uuid: UUID | None, known_at: datetime | None) -> list[Intent]:
     """All of a learner's intents: the latest to become true first, then the latest written, then as the rule has it."""
     intents = ProgramIntent.objects.using(using).filter(learner_id=learner)
     if program_uuid is not None:
-        if is_mariadb(connections[using]) and not fits_mariadb(program_uuid):
+        if engines.kind(connections[using]).why_unstorable(program_uuid):
             return []
         intents = intents.filter(program_uuid=program_uuid)
     if known_at is not None:
         intents = intents.filter(created__lte=known_at)
-    found = map(to_intent, intents.values_list(*FIELDS))
-    # A collation may take another learner's key for this one, and sorts reasons in an order of its own.
-    return sorted((intent for intent in found if intent.learner_id == learner), key=_newest_first)
-
-
-def _newest_first(intent: Intent) -> tuple[timedelta, timedelta, Certainty, str, int]:
-    # CERTAIN_NO sorts before CERTAIN_YES; only intents for different programs are left to their keys.
-    return _EPOCH - intent.effective_timestamp, _EPOCH - intent.created, intent.certainty, intent.reason, intent.id
+    found = map(to_intent, intents.order_by("pk").values_list(*Intent.__match_args__))
+    # A collation may take another learner's key for this one.
+    return rule.in_order((intent for intent in found if intent.learner_id == learner), rule.NEWEST_FIRST)
 
 
 def explain(
@@ -45,18 +38,7 @@ def explain(
             not_counted.append(Judged(intent, Clause.NOT_YET_EFFECTIVE))
         else:
             counted.append(intent)
-    # The sort is stable: what is equally certain stays newest first, and then as the rule has it.
-    ranked = sorted(counted, key=lambda intent: intent.certainty is Certainty.MAYBE)
+    ranked = rule.in_order(counted)
     winner = ranked[0] if ranked else None
-    lost = tuple(Judged(loser, _decided(ranked[0], loser)) for loser in ranked[1:])
+    lost = tuple(Judged(loser, rule.deciding(winner, loser)) for loser in ranked[1:])
     return Explanation(learner, program_uuid, as_of, known_at, winner, lost, tuple(not_counted))
-
-
-def _decided(winner: Intent, loser: Intent) -> Clause:
-    if winner.certainty is not Certainty.MAYBE and loser.certainty is Certainty.MAYBE:
-        return Clause.CERTAIN_BEATS_MAYBE
-    if winner.effective_timestamp != loser.effective_timestamp:
-        return Clause.LATER_EFFECTIVE
-    if winner.created != loser.created:
-        return Clause.LATER_CREATED
-    return Clause.FIRST_REASON if winner.certainty is loser.certainty else Clause.NO_BEFORE_YES

@@ -19,11 +19,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db import connections
 
-from program_intent import store, validation
+from program_intent import validation
 from program_intent.data import LoadReport
+from program_intent.engines.sql import Spelled
 from program_intent.exceptions import InvalidIntent, LoadError
+from program_intent.models.intent import engine_of
 from program_intent.sources.report_file import LONGEST_FIELD, Block, Report, Values
-from program_intent.store import PreparedRows, Spelled
+from program_intent.store.batches import Batch as StoredBatch
+from program_intent.store.record import resolve_learners
 from program_intent.validation import Judge, NewIntent, unknown_learner
 
 T = TypeVar("T")
@@ -54,7 +57,7 @@ class Batch:
         # The texts of a block in one, and where each ends: a text of its own takes half as much memory again.
         self._records: list[tuple[Report, Sequence[int], str, Sequence[int]]] = []
         self.verdicts: list[NewIntent | Spelled | str] = []
-        self.rows: PreparedRows | None = None
+        self.rows: StoredBatch | None = None
 
     def add(self, report: Report, block: Block, verdicts: Iterable[NewIntent | Spelled | str]) -> None:
         ends = array("L", accumulate(map(len, block.originals)))
@@ -85,7 +88,8 @@ class Load:
         self._learner_field = learner_field
         self._names_keys = validation.learner_field(learner_field).primary_key
         self._connection = connections[using]
-        self._spell = store.speller(using)
+        self._engine = engine_of(using)
+        self._spell = self._engine.speller()
         self._judge = Judge(self._connection, learner_field=learner_field, zone=zone)
         self._dry_run = dry_run
         self._max_rejects = max_rejects
@@ -141,9 +145,9 @@ class Load:
             batch.rows = self._prepare(batch.verdicts)
         return batch
 
-    def _prepare(self, verdicts: Iterable[Spelled | str]) -> PreparedRows:
+    def _prepare(self, verdicts: Iterable[Spelled | str]) -> StoredBatch:
         rows = (verdict for verdict in verdicts if not isinstance(verdict, str))
-        return PreparedRows(rows, self._connection, all_new=self._all_new)
+        return StoredBatch(rows, self._engine, all_new=self._all_new)
 
     def _judge_block(self, block: Block) -> Iterable[NewIntent | Spelled | str]:
         spell: Callable[..., Iterable[NewIntent | Spelled]] = (
@@ -204,7 +208,7 @@ class Load:
         if self._names_keys:
             return batch.verdicts
         named = {verdict.learner for verdict in batch.verdicts if isinstance(verdict, NewIntent)}
-        keys = store.resolve_learners(named, field=self._learner_field, using=self._using)
+        keys = resolve_learners(named, field=self._learner_field, using=self._using)
         return [
             self._resolved(verdict, keys) if isinstance(verdict, NewIntent) else verdict for verdict in batch.verdicts
         ]
@@ -214,7 +218,7 @@ class Load:
             return _unknown(judged.learner)
         return self._spelled(judged._replace(learner=keys[judged.learner]))
 
-    def _try(self, rows: PreparedRows, seen: sqlite3.Connection) -> tuple[int, set[Spelled]]:
+    def _try(self, rows: StoredBatch, seen: sqlite3.Connection) -> tuple[int, set[Spelled]]:
         """What writing the rows would say, counting those of the batches before as if they had been written."""
         refused, stored = rows.unknown(), rows.stored()
         keys = ((_key(row),) for row in rows.rows if row not in refused and row not in stored)

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from program_intent import engines
 from program_intent.data import FIELDS, Certainty
 from program_intent.exceptions import InvalidIntent
 
@@ -252,28 +253,16 @@ def unknown_learner(value: object) -> str:
 
 
 def uuid_parser(connection: BaseDatabaseWrapper) -> Callable[[object], UUID]:
-    """:func:`parse_uuid`, and on MariaDB also the refusal of what its UUID column cannot hold."""
-    if not is_mariadb(connection):
-        return parse_uuid
+    """:func:`parse_uuid`, and the refusal of what this database's column cannot hold."""
+    why_unstorable = engines.kind(connection).why_unstorable
 
-    def parse_for_mariadb(value: object) -> UUID:
+    def parse_storable(value: object) -> UUID:
         parsed = parse_uuid(value)
-        if not fits_mariadb(parsed):
-            raise Refused(f"{parsed} cannot be stored: MariaDB's UUID column refuses this variant of UUID.")
+        if why := why_unstorable(parsed):
+            raise Refused(why)
         return parsed
 
-    return parse_for_mariadb
-
-
-def is_mariadb(connection: BaseDatabaseWrapper) -> bool:
-    """Whether UUIDs go into a UUID column of MariaDB's."""
-    return connection.vendor == "mysql" and connection.features.has_native_uuid_field
-
-
-@lru_cache(maxsize=4096)
-def fits_mariadb(value: UUID) -> bool:
-    """Whether MariaDB's UUID column can hold it: not if byte 6 >= 0x80 and 0 < byte 8 <= 0x80 (MDEV-29959)."""
-    return not (value.bytes[6] >= 0x80 and 0 < value.bytes[8] <= 0x80)
+    return parse_storable
 
 
 def _required(parse: Callable[[object], Any]) -> Callable[[object], Any]:
@@ -306,7 +295,7 @@ class Judge:
         self._zone = zone
         self._takes_nine_digits = _largest_integer(key_field(learner_field), connection) >= 999_999_999
         parse_program = uuid_parser(connection)
-        self._parse_plain_uuid = _parse_uuid_text if parse_program is parse_uuid else parse_program
+        self._parse_plain_uuid = parse_program
         self._parsers: tuple[Callable[[object], Any], ...] = (
             _required(learner_parser(learner_field, connection)),
             parse_program,

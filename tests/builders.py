@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 
 from program_intent.data import Certainty, Intent
-from program_intent.models import ProgramIntent
-from program_intent.store import PreparedRows
+from program_intent.models.intent import ProgramIntent, engine_of
+from program_intent.store.batches import Batch
 from program_intent.validation import NewIntent
 
 PROGRAM = UUID("51032e48-04ca-5d43-901a-80cd294a21e1")
@@ -54,7 +54,7 @@ def rolled_back() -> Iterator[None]:
 
 
 def spelled(spell: Callable[..., Iterable[Any]], intents: Iterable[NewIntent]) -> list[Any]:
-    """The rows in the form that a bulk module's ``speller`` gives them."""
+    """The rows in the form that an engine's ``speller`` gives them."""
     return list(spell(*zip(*intents, strict=True)))
 
 
@@ -70,4 +70,4 @@ def stored_intents() -> list[Intent]:
 
 def write_batch(rows: Sequence[Any], using: str = "default", *, all_new: bool = False) -> tuple[int, set[Any]]:
     """Store spelled rows as the loader does, in one transaction."""
-    return PreparedRows(rows, connections[using], all_new=all_new).write()
+    return Batch(rows, engine_of(using), all_new=all_new).write()

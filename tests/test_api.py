@@ -14,11 +14,12 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from program_intent import api, bulk, store
+from program_intent import api, engines
 from program_intent.api import get_latest_certain_intents, record_intent, record_intents
 from program_intent.data import FIELDS, Certainty, Intent, Outcome
 from program_intent.exceptions import InvalidIntent, ProgramIntentError
 from program_intent.models import ProgramIntent
+from program_intent.store.record import record
 from tests import strategies
 from tests.builders import MOMENT, PROGRAM, make_row, make_user, rolled_back
 from tests.strategies import generated
@@ -249,7 +250,7 @@ def test_what_is_refused_touches_no_database(learner: Any) -> None:
 
 
 def test_a_batch_larger_than_one_statement_is_written_whole(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk.for_connection(connection), "CHUNK", 3)
+    monkeypatch.setattr(engines.kind(connection), "CHUNK", 3)
     rows = [make_row(learner=learner, reason=f"R{number % 8}") for number in range(10)]
     outcomes = record_intents(rows)
     assert statuses(outcomes) == ["created"] * 8 + ["duplicate"] * 2
@@ -290,29 +291,19 @@ def test_what_the_caller_rolls_back_is_not_stored(learner: Any) -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_call_that_fails_midway_leaves_nothing_behind(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulk.for_connection(connection), "CHUNK", 2)
-    failing = FailsOnTheSecond(bulk.for_connection(connection))
-    monkeypatch.setattr(bulk, "for_connection", lambda connection: failing)
+    kind = engines.kind(connection)
+    insert, inserts = kind.insert, iter(range(1, 3))
+
+    def fail_on_the_second(*arguments: Any) -> Any:
+        if next(inserts) == 2:
+            raise DatabaseError("gone")
+        return insert(*arguments)
+
+    monkeypatch.setattr(kind, "CHUNK", 2)
+    monkeypatch.setattr(kind, "insert", fail_on_the_second)
     with pytest.raises(DatabaseError, match="gone"):
         record_intents(make_row(learner=learner, reason=f"R{number}") for number in range(4))
     assert stored_intents() == []
-
-
-class FailsOnTheSecond:
-    """A bulk module whose second insert meets a database that is gone."""
-
-    def __init__(self, module: Any) -> None:
-        self.module = module
-        self.inserts = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.module, name)
-
-    def insert(self, *arguments: Any) -> Any:
-        self.inserts += 1
-        if self.inserts == 2:
-            raise DatabaseError("gone")
-        return self.module.insert(*arguments)
 
 
 def test_a_learner_deleted_since_is_unknown_and_has_no_intents(learner: Any) -> None:
@@ -357,7 +348,7 @@ def by_learner_field(field: str, name: Callable[[Any], Any]) -> Any:
 def test_files_and_rest_name_a_learner_by_a_field_of_their_own(field: str, name: Callable[[Any], Any]) -> None:
     learner, other = make_user(username="ada"), make_user(username="Grace")
     rows = [make_row(learner=name(learner)), make_row(learner=other), make_row(learner=name(learner))]
-    outcomes = store.record(rows, learner_field=field)
+    outcomes = record(rows, learner_field=field)
     assert statuses(outcomes) == ["created", "created", "duplicate"]
     assert [outcome.intent.learner_id for outcome in outcomes if outcome.intent] == [
         learner.pk,
@@ -369,7 +360,7 @@ def test_files_and_rest_name_a_learner_by_a_field_of_their_own(field: str, name:
 @pytest.mark.parametrize("name", ["ADA", "Ada", "ada ", " ada", "ad\u00e1", "a", "ada\0", "ada' OR 1=1 --", ""])
 def test_a_learner_is_matched_exactly_not_as_a_collation_would(name: str) -> None:
     make_user(username="ada")
-    (outcome,) = store.record([make_row(learner=name)], learner_field="username")
+    (outcome,) = record([make_row(learner=name)], learner_field="username")
     assert outcome.status == "rejected"
     assert set(outcome.errors) == {"learner"}
     assert stored_intents() == []

@@ -17,7 +17,6 @@ from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from program_intent import store
 from program_intent.api import (
     Clause,
     Explanation,
@@ -38,6 +37,7 @@ from program_intent.api import (
 )
 from program_intent.data import FIELDS
 from program_intent.models import ProgramIntent
+from program_intent.models.intent import engine_of
 from program_intent.validation import NewIntent
 from tests.builders import MOMENT, make_row, make_user, rolled_back, spelled, store_history, write_batch
 from tests.strategies import LEARNERS, PROGRAMS, Question, generated, questions
@@ -347,7 +347,7 @@ def record(rows: list[dict[str, Any]]) -> None:
 
 def load(rows: list[dict[str, Any]]) -> None:
     distinct = {NewIntent(*(row["learner"].pk, *(row[name] for name in FIELDS[1:]))) for row in rows}
-    _new, unknown = write_batch(spelled(store.speller("default"), distinct) if distinct else [], "default")
+    _new, unknown = write_batch(spelled(engine_of("default").speller(), distinct) if distinct else [], "default")
     assert unknown == set()
 
 

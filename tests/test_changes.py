@@ -19,12 +19,14 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from program_intent import store
+from program_intent import engines
 from program_intent.api import as_known_at, get_intent_changes, record_intent, record_intents
-from program_intent.changes import _CURSOR, Position, _with_fence, parse_cursor
 from program_intent.data import Intent, IntentChanges
+from program_intent.engines.generic import Generic
 from program_intent.exceptions import ChangesError, InvalidIntent, ProgramIntentError
 from program_intent.models import ProgramIntent
+from program_intent.models.intent import engine_of
+from program_intent.read.changes import _CURSOR, Position, _with_fence, parse_cursor
 from program_intent.validation import NewIntent
 from tests.builders import make_intent, make_row, make_user, spelled, write_batch
 from tests.strategies import generated
@@ -638,6 +640,7 @@ def test_a_server_that_takes_no_writes_is_refused(value: str) -> None:
 
 
 def test_a_database_of_which_it_is_not_known_who_writes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "kind", lambda connection: Generic)
     monkeypatch.setattr(connection, "vendor", "oracle")
     with pytest.raises(ChangesError) as refused:
         get_intent_changes()
@@ -694,7 +697,7 @@ class Writer:
 
     def load(self) -> None:
         intents = [NewIntent(**{**row, "learner": self.learner.pk}) for row in self.rows()]
-        write_batch(spelled(store.speller("default"), intents), "default")
+        write_batch(spelled(engine_of("default").speller(), intents), "default")
 
 
 @committed

@@ -18,10 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
-from program_intent import api, cohorts
+from program_intent import api, engines
 from program_intent.data import Certainty, Intent
+from program_intent.engines.generic import Generic
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
+from program_intent.read import program as reads
 from tests import oracle
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, rolled_back, store_history
 from tests.reports import ROOT, load
@@ -45,17 +47,22 @@ def counted(intents: list[Intent]) -> dict[Certainty, int]:
     return dict.fromkeys(Certainty, 0) | Counter(intent.certainty for intent in intents)
 
 
-@pytest.mark.parametrize("dialects", [cohorts._DIALECTS, {}], ids=["statements", "orm"])
+@pytest.fixture(params=["statements", "orm"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "orm":
+        monkeypatch.setattr(engines, "kind", lambda connection: Generic)
+
+
+@pytest.mark.usefixtures("way")
 @settings(generated, max_examples=60)
 @given(question=questions(), page=st.integers(1, 3), certainty=st.none() | certainties)
 def test_every_engine_gives_each_cohort_the_answers_of_the_ten_line_rule(
-    learners: list[Any], dialects: dict[str, Any], question: Question, page: int, certainty: Certainty | None
+    learners: list[Any], question: Question, page: int, certainty: Certainty | None
 ) -> None:
     """Pages of any size, stitched together, are the whole answer; so are those behind any learner."""
     moments: dict[str, Any] = {"as_of": question.as_of, "known_at": question.known_at}
     keys = sorted(learner.pk for learner in learners)
-    patched = mock.patch.multiple(cohorts, _DIALECTS=dialects), mock.patch.object(api, "PAGE", page)
-    with rolled_back(), patched[0], patched[1]:
+    with rolled_back(), mock.patch.object(api, "PAGE", page):
         store_history(
             ProgramIntent(**{**fields, "learner": learners[fields["learner"]]}) for fields in question.history
         )
@@ -128,7 +135,7 @@ def test_an_iteration_asks_once_for_each_page_and_no_earlier_than_needed(
 def test_a_page_deep_in_a_program_costs_no_more_than_the_first() -> None:
     def work(after: int) -> int:
         return work_of(
-            lambda: cohorts.page_of_program(
+            lambda: reads.page_of_program(
                 PROGRAM, using="default", after=after, limit=10, as_of=timezone.now(), known_at=None
             )
         )

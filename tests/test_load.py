@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from tqdm import TMonitor
 
 from program_intent import load as load_module
+from program_intent.engines.sql import Spelled
 from program_intent.models import ProgramIntent
 from program_intent.sources import report_file
 from program_intent.sources.report_file import Block, CsvReport
-from program_intent.store import PreparedRows, Spelled
+from program_intent.store.batches import Batch
 from tests.reports import PROGRAM, ROOT, Counts, load, make_learners, make_row, stored, write_report
 
 pytestmark = pytest.mark.django_db
@@ -229,9 +230,9 @@ def test_a_load_that_is_stopped_leaves_no_thread_behind(tmp_path: Path) -> None:
 
 def interrupting(times: int) -> Callable[..., tuple[int, set[Spelled]]]:
     """Ctrl-C at the worst moment: when a batch is stored and not yet counted."""
-    write = PreparedRows.write
+    write = Batch.write
 
-    def write_and_interrupt(rows: PreparedRows) -> tuple[int, set[Spelled]]:
+    def write_and_interrupt(rows: Batch) -> tuple[int, set[Spelled]]:
         written = write(rows)
         for _ in range(times):
             signal.raise_signal(signal.SIGINT)
@@ -247,7 +248,7 @@ def test_ctrl_c_waits_for_the_batch_to_be_counted_unless_pressed_twice(
 ) -> None:
     make_learners(9)
     path = write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 10)])
-    monkeypatch.setattr(PreparedRows, "write", interrupting(times))
+    monkeypatch.setattr(Batch, "write", interrupting(times))
     loaded = load(path)
     assert (loaded.status, loaded.counts) == (1, (counted, counted, 0, 0))
     assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
@@ -261,7 +262,7 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
 ) -> None:
     """So memory holds two batches, however slow the database is."""
     make_learners(12)
-    blocks, write = CsvReport.blocks, PreparedRows.write
+    blocks, write = CsvReport.blocks, Batch.write
     read = 0
     read_when_writing = []
 
@@ -271,13 +272,13 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
             read += len(block.rows)
             yield block
 
-    def slow_write(rows: PreparedRows) -> tuple[int, set[Spelled]]:
+    def slow_write(rows: Batch) -> tuple[int, set[Spelled]]:
         time.sleep(0.05)
         read_when_writing.append(read)
         return write(rows)
 
     monkeypatch.setattr(CsvReport, "blocks", counting_blocks)
-    monkeypatch.setattr(PreparedRows, "write", slow_write)
+    monkeypatch.setattr(Batch, "write", slow_write)
     load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 13)]))
     assert read_when_writing[:4] == [6, 9, 12, 12]
 
@@ -288,10 +289,10 @@ def test_a_batch_is_as_large_as_the_time_that_storing_it_may_take(
 ) -> None:
     """So nobody waits longer for a batch in a large table than in a small one."""
     make_learners(32)
-    write = PreparedRows.write
+    write = Batch.write
     written = []
 
-    def noting_write(rows: PreparedRows) -> tuple[int, set[Spelled]]:
+    def noting_write(rows: Batch) -> tuple[int, set[Spelled]]:
         written.append(len(rows.rows))
         return write(rows)
 
@@ -299,7 +300,7 @@ def test_a_batch_is_as_large_as_the_time_that_storing_it_may_take(
     monkeypatch.setattr(load_module, "FIRST_BATCH", 2)
     monkeypatch.setattr(load_module, "LONGEST_WRITE", longest)
     monkeypatch.setattr(report_file, "BLOCK", 1)
-    monkeypatch.setattr(PreparedRows, "write", noting_write)
+    monkeypatch.setattr(Batch, "write", noting_write)
     load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 33)]))
     assert written[0] == 2
     assert set(written[2:-2]) == sizes  # the second is made while the first is written, the last ones are what is left

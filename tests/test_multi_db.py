@@ -9,7 +9,6 @@ from django.db.models import QuerySet
 from django.test import override_settings
 from rest_framework.test import APIClient
 
-from program_intent import store
 from program_intent.api import (
     explain_latest_certain_intent,
     get_intent_history,
@@ -20,6 +19,8 @@ from program_intent.api import (
 from program_intent.data import Certainty
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
 from program_intent.models import ProgramIntent
+from program_intent.models.intent import engine_of
+from program_intent.store.record import record
 from program_intent.validation import NewIntent
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, spelled, write_batch
 from tests.rest import CHANGES
@@ -74,7 +75,7 @@ def test_the_read_that_follows_a_write_goes_to_the_write_database(learner: Any) 
 
 def test_a_learner_is_looked_up_in_the_write_database(learner: Any) -> None:
     rows = [make_row(learner=name) for name in (learner.username, "nobody")]
-    outcomes = store.record(rows, learner_field="username")
+    outcomes = record(rows, learner_field="username")
     assert [outcome.status for outcome in outcomes] == ["created", "rejected"]
 
 
@@ -120,7 +121,7 @@ def test_a_batch_of_the_loader_is_written_to_the_database_it_names() -> None:
     user = User(username="ada")
     user.save(using="other")
     row = NewIntent(user.pk, PROGRAM, "A", Certainty.MAYBE, MOMENT)
-    rows = spelled(store.speller("other"), [row])
+    rows = spelled(engine_of("other").speller(), [row])
     assert write_batch(rows, "other") == (1, set())
     assert write_batch(rows, "other") == (0, set())
     assert write_batch(rows, "default") == (0, set(rows))

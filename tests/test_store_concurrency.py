@@ -14,10 +14,16 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from program_intent import store
+from program_intent import engines
 from program_intent.api import record_intent, record_intents
 from program_intent.data import Certainty, Intent, Outcome
+from program_intent.engines import Engine
+from program_intent.engines.mariadb import MariaDB
+from program_intent.engines.mysql import MySQL
+from program_intent.engines.postgresql import PostgreSQL
 from program_intent.models import ProgramIntent
+from program_intent.models.intent import engine_of
+from program_intent.store.retrying import retrying
 from program_intent.validation import NewIntent
 from tests.builders import MOMENT, make_intent, make_row, make_user, spelled, write_batch
 
@@ -169,7 +175,7 @@ def test_whoever_writes_at_once_every_intent_is_created_once(
 
 def test_batches_of_loaders_at_once_count_what_each_has_added(rows: list[dict[str, Any]]) -> None:
     unknown = make_row(learner=2**31 - 1)
-    batch = spelled(store.speller("default"), [NewIntent(**row) for row in [*rows, unknown]])
+    batch = spelled(engine_of("default").speller(), [NewIntent(**row) for row in [*rows, unknown]])
 
     def load(seed: int) -> Callable[[], int]:
         mine = random.Random(seed).sample(batch, len(batch))
@@ -189,7 +195,7 @@ def test_batches_of_loaders_at_once_count_what_each_has_added(rows: list[dict[st
 
 def test_hosts_and_loaders_that_write_at_once_create_every_intent_once(rows: list[dict[str, Any]]) -> None:
     """Half of the writers are a host's, by the intent and by batches; half are loads, some told that all is new."""
-    batch = spelled(store.speller("default"), [NewIntent(**row) for row in rows])
+    batch = spelled(engine_of("default").speller(), [NewIntent(**row) for row in rows])
 
     def host(seed: int) -> Callable[[], int]:
         mine = portions(rows, random.Random(seed))
@@ -357,36 +363,45 @@ def no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
+@pytest.fixture
+def mysql_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "kind", lambda connection: MySQL)
+
+
 def written() -> list[str]:
     return sorted(User.objects.filter(username__startswith="written").values_list("username", flat=True))
 
 
 @pytest.mark.usefixtures("no_sleep")
 @pytest.mark.parametrize(
-    "code",
+    ("kind", "code"),
     [
-        pytest.param("40P01", id="PostgreSQL: deadlock"),
-        pytest.param("40001", id="PostgreSQL: serialization failure"),
-        pytest.param(1213, id="MySQL: deadlock"),
-        pytest.param(1467, id="MySQL: deadlock over the auto-increment counter"),
-        pytest.param(1020, id="MariaDB: record changed since the last read"),
+        pytest.param(PostgreSQL, "40P01", id="PostgreSQL: deadlock"),
+        pytest.param(PostgreSQL, "40001", id="PostgreSQL: serialization failure"),
+        pytest.param(MySQL, 1213, id="MySQL: deadlock"),
+        pytest.param(MySQL, 1467, id="MySQL: deadlock over the auto-increment counter"),
+        pytest.param(MariaDB, 1020, id="MariaDB: record changed since the last read"),
     ],
 )
-def test_work_that_meets_another_is_tried_again_from_the_start(code: int | str) -> None:
+def test_work_that_meets_another_is_tried_again_from_the_start(
+    monkeypatch: pytest.MonkeyPatch, kind: type[Engine], code: int | str
+) -> None:
+    monkeypatch.setattr(engines, "kind", lambda connection: kind)
     work = Work(failures=3, error=lambda: transient(code))
-    assert store.retrying("default", work) == "done"
+    assert retrying("default", work) == "done"
     assert written() == ["written-4"]
 
 
-@pytest.mark.usefixtures("no_sleep")
+@pytest.mark.usefixtures("no_sleep", "mysql_errors")
 def test_work_that_deadlocks_without_end_is_given_up_and_raised() -> None:
     work = Work(failures=1000)
     with pytest.raises(OperationalError, match=r"(?i)deadlock"):
-        store.retrying("default", work)
+        retrying("default", work)
     assert 3 <= work.calls <= 20
     assert written() == []
 
 
+@pytest.mark.usefixtures("mysql_errors")
 @pytest.mark.parametrize(
     "error",
     [
@@ -398,25 +413,27 @@ def test_work_that_deadlocks_without_end_is_given_up_and_raised() -> None:
 def test_work_that_fails_otherwise_is_not_tried_again(error: Callable[[], Exception]) -> None:
     work = Work(failures=1, error=error)
     with pytest.raises(type(error())):
-        store.retrying("default", work)
+        retrying("default", work)
     assert work.calls == 1
     assert written() == []
 
 
+@pytest.mark.usefixtures("mysql_errors")
 def test_inside_the_callers_transaction_work_is_done_once() -> None:
     work = Work(failures=1)
     with pytest.raises(OperationalError), transaction.atomic():
-        store.retrying("default", work)
+        retrying("default", work)
     assert work.calls == 1
 
 
+@pytest.mark.usefixtures("mysql_errors")
 def test_a_transaction_without_autocommit_is_the_callers_too() -> None:
     work = Work(failures=1)
     transaction.set_autocommit(False)
     try:
         make_user(username="written-by-the-caller")
         with pytest.raises(OperationalError):
-            store.retrying("default", work)
+            retrying("default", work)
         transaction.commit()
     finally:
         transaction.rollback()
@@ -475,7 +492,7 @@ def test_a_row_newer_than_the_callers_snapshot_is_a_duplicate() -> None:
 @only_on("mysql", "MariaDB and MySQL alone have a counter of keys that INSERT ... SELECT locks")
 def test_the_loader_takes_its_keys_without_the_lock_for_which_every_other_insert_waits() -> None:
     rows = [make_row(learner=make_user().pk, reason=reason) for reason in "ABC"]
-    batch = spelled(store.speller("default"), [NewIntent(**row) for row in rows])
+    batch = spelled(engine_of("default").speller(), [NewIntent(**row) for row in rows])
     for all_new in (True, False):
         with transaction.atomic(), CaptureQueriesContext(connection) as statements:
             assert write_batch(batch, all_new=all_new) == (3, set())

@@ -24,7 +24,6 @@ from program_intent.validation import (
     NewIntent,
     Refused,
     _parse_by_field,
-    fits_mariadb,
     learner_parser,
     parse_certainty,
     parse_reason,
@@ -634,25 +633,6 @@ def verdict(judged: Callable[[], NewIntent]) -> NewIntent | dict[str, list[str]]
 
 
 OUTSIDE_THE_RFC = UUID("4a458848-f946-c657-25a7-e5df7b05272c")
-
-
-@pytest.mark.parametrize(
-    ("text", "fits"),
-    [
-        (str(OUTSIDE_THE_RFC), False),
-        ("00000000-0000-8000-0100-000000000000", False),
-        ("00000000-0000-8000-8000-000000000000", False),
-        ("ffffffff-ffff-ffff-80ff-ffffffffffff", False),
-        ("00000000-0000-8000-0000-000000000000", True),
-        ("00000000-0000-8000-8100-000000000000", True),
-        ("00000000-0000-7fff-0100-000000000000", True),
-        ("00000000-0000-0000-0000-000000000000", True),
-        ("ffffffff-ffff-ffff-ffff-ffffffffffff", True),
-        (str(PROGRAM), True),
-    ],
-)
-def test_which_uuids_mariadb_cannot_hold(text: str, fits: bool) -> None:
-    assert fits_mariadb(UUID(text)) is fits
 
 
 def test_only_mariadb_refuses_a_uuid_that_its_column_cannot_hold(judge: Judge) -> None:

@@ -6,6 +6,8 @@ import model_utils.fields
 from django.conf import settings
 from django.db import migrations, models
 
+import program_intent.models.fields
+
 
 class Migration(migrations.Migration):
     initial = True
@@ -22,7 +24,7 @@ class Migration(migrations.Migration):
                 ("program_uuid", models.UUIDField(verbose_name="program UUID")),
                 (
                     "reason",
-                    models.CharField(help_text="Why we believe it, e.g. BUNDLE_PURCHASE.", max_length=64),
+                    program_intent.models.fields.CodePointCharField(help_text="Why we believe it, e.g. BUNDLE_PURCHASE.", max_length=64),
                 ),
                 (
                     "certainty",

@@ -11,10 +11,11 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from program_intent import api, cohorts, conf
+from program_intent import api, conf
 from program_intent.data import Intent
 from program_intent.models import ProgramIntent
 from program_intent.parameters import Parameters
+from program_intent.read import program
 from program_intent.rest_api.pages import link, parse_limit
 from program_intent.rest_api.parsers import JSONParser
 from program_intent.rest_api.permissions import VIEW, Caller, MayViewEveryone
@@ -136,7 +137,7 @@ def program_page(
 ) -> ProgramPage:
     """The next of a program's learners who have a name; who has none cannot be written to, nor gone on from."""
     while True:
-        intents, _ = cohorts.page_of_program(
+        intents, _ = program.page_of_program(
             program_uuid, using=caller.using, after=after, limit=limit + 1, as_of=as_of, known_at=known_at
         )
         is_more, page = len(intents) > limit, intents[:limit]

@@ -11,13 +11,12 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from program_intent import api
+from program_intent import api, engines
 from program_intent.exceptions import InvalidIntent
-from program_intent.latest import CodePoints
 from program_intent.models import ProgramIntent
 from program_intent.parameters import Parameters
 from program_intent.rest_api import conditional
-from program_intent.rest_api.pages import history_page, link, parse_cursor, parse_limit
+from program_intent.rest_api.pages import CodePoints, history_page, link, parse_cursor, parse_limit
 from program_intent.rest_api.record import RecordView
 from program_intent.rest_api.serializers import (
     ExplanationSerializer,
@@ -27,8 +26,6 @@ from program_intent.rest_api.serializers import (
 from program_intent.rest_api.views import IntentsView, asked_learner, optional, reader, single_values
 from program_intent.validation import (
     REQUIRED,
-    fits_mariadb,
-    is_mariadb,
     parse_certainty,
     parse_reason,
     parse_timestamp,
@@ -107,8 +104,8 @@ def history_of(learner: Any, programs: list[UUID] | None, *, using: str) -> "Que
         intents = intents.alias(exact_learner=key).filter(exact_learner=learner)
     if programs is None:
         return intents
-    if is_mariadb(connections[using]):  # what the column cannot hold has no intents
-        programs = list(filter(fits_mariadb, programs))
+    why_unstorable = engines.kind(connections[using]).why_unstorable
+    programs = [program for program in programs if not why_unstorable(program)]
     return intents.filter(program_uuid__in=programs)
 
 

@@ -3,15 +3,26 @@
 import re
 from typing import Any, NamedTuple
 
-from django.db.models import F, Q, QuerySet
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import F, Func, Q, QuerySet
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
-from program_intent import conf
+from program_intent import conf, engines
 from program_intent.data import Intent
-from program_intent.latest import FIELDS, CodePoints, to_intent
+from program_intent.engines.generic import to_intent
 from program_intent.models import ProgramIntent
 from program_intent.validation import Refused, shown
+
+
+class CodePoints(Func):
+    """A text in code-point order, whatever the collation of the database."""
+
+    arity = 1
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:  # type: ignore[override]
+        return super().as_sql(compiler, connection, template=engines.kind(connection).exact("%(expressions)s"))
+
 
 DEFAULT_LIMIT = 100
 
@@ -74,7 +85,7 @@ def history_page(intents: "QuerySet[ProgramIntent]", *, border: Border | None, l
         ordered = ordered.reverse()
     if border:
         ordered = ordered.filter(_behind(border))
-    found = [to_intent(row) for row in ordered.values_list(*FIELDS)[: limit + 1]]
+    found = [to_intent(row) for row in ordered.values_list(*Intent.__match_args__)[: limit + 1]]
     is_more, page = len(found) > limit, found[:limit]
     if is_backwards:
         page.reverse()

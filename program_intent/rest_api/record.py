@@ -9,12 +9,13 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from program_intent import conf, store
+from program_intent import conf
 from program_intent.data import Outcome
 from program_intent.models import ProgramIntent
 from program_intent.rest_api.permissions import ADD, Caller
 from program_intent.rest_api.serializers import ProgramIntentBatchSerializer, ProgramIntentSerializer
 from program_intent.rest_api.views import IntentsView
+from program_intent.store.record import record
 
 
 class RecordView(IntentsView):
@@ -26,7 +27,7 @@ class RecordView(IntentsView):
         row = completed(caller, body)
         if not may_write(caller, row):
             raise PermissionDenied(caller.refusal)
-        (outcome,) = store.record([row], learner_field=caller.field)
+        (outcome,) = record([row], learner_field=caller.field)
         if outcome.intent is None:
             raise ValidationError(outcome.errors)
         context = {"learners": names(caller, [row], [outcome])}
@@ -40,7 +41,7 @@ class RecordView(IntentsView):
         rows = [completed(caller, row) for row in body]
         allowed = [may_write(caller, row) for row in rows]
         permitted = (row for row, may in zip(rows, allowed, strict=True) if may)
-        judged = iter(store.record(permitted, learner_field=caller.field))
+        judged = iter(record(permitted, learner_field=caller.field))
         refusal = Outcome("rejected", None, {"learner": [caller.refusal]})
         outcomes = [next(judged) if may else refusal for may in allowed]
         counts = Counter(outcome.status for outcome in outcomes)

@@ -6,7 +6,6 @@ from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -21,7 +20,7 @@ from django.test import override_settings
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
-from program_intent import bulk, store
+from program_intent import engines
 from program_intent.api import (
     explain_latest_certain_intent,
     get_intent_history,
@@ -29,12 +28,14 @@ from program_intent.api import (
     record_intent,
     record_intents,
 )
-from program_intent.bulk import generic
 from program_intent.data import Certainty
+from program_intent.engines.generic import Generic
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
+from program_intent.models.intent import engine_of
 from program_intent.rest_api.many_learners import ChangesView, LatestCertainQueryView, ProgramLatestCertainView
 from program_intent.rest_api.one_learner import ProgramIntentsView
+from program_intent.store.record import record
 from program_intent.validation import NewIntent
 from tests import builders
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled, write_batch
@@ -118,29 +119,34 @@ def test_a_learner_may_be_named_by_another_unique_field(learner: Any, names: str
         pytest.skip(f"the users of {HOST} have no {names}")
     learner = make_user(**{names: "4711"})
     rows = [make_row(learner="4711"), make_row(learner=learner), make_row(learner="4712")]
-    outcomes = store.record(rows, learner_field=names)
+    outcomes = record(rows, learner_field=names)
     assert [outcome.status for outcome in outcomes] == ["created", "duplicate", "rejected"]
     assert outcomes[0].intent is not None
     assert outcomes[0].intent.learner_id == learner.pk
 
 
-@pytest.mark.parametrize("engine", [generic, bulk.for_connection(connection)], ids=["generic", "vendor"])
-def test_each_bulk_module_keeps_the_contract(learner: Any, engine: ModuleType) -> None:
+def made(is_generic: bool) -> engines.Engine:
+    return Generic(connection, ProgramIntent) if is_generic else engine_of("default")
+
+
+@pytest.mark.parametrize("is_generic", [True, False], ids=["generic", "vendor"])
+def test_each_engine_keeps_the_contract(learner: Any, is_generic: bool) -> None:
+    engine = made(is_generic)
     intents = [
         NewIntent(key, PROGRAM, "A", Certainty.MAYBE, MOMENT + timedelta(days=day))
         for day in range(2)
         for key in (learner.pk, NOBODY)
     ]
-    rows = spelled(engine.speller(connection), intents)
-    first = engine.prepare(rows[:1], connection)
-    (key,) = engine.insert(connection, first, MOMENT)
-    assert engine.stored(connection, first) == [(0, key, MOMENT)]
-    prepared = engine.prepare(rows, connection)
-    assert engine.unknown(connection, prepared) == {1, 3}
+    rows = spelled(engine.speller(), intents)
+    first = engine.prepare(rows[:1])
+    (key,) = engine.insert(first, MOMENT)
+    assert engine.stored(first) == [(0, key, MOMENT)]
+    prepared = engine.prepare(rows)
+    assert engine.unknown(prepared) == {1, 3}
     with transaction.atomic():
-        assert engine.count_inserted(connection, prepared, MOMENT) == (1, {1, 3})
-    assert {position for position, _, _ in engine.stored(connection, prepared)} == {0, 2}
-    assert engine.insert(connection, prepared, MOMENT) == set()
+        assert engine.count_inserted(prepared, MOMENT) == (1, {1, 3})
+    assert {position for position, _, _ in engine.stored(prepared)} == {0, 2}
+    assert engine.insert(prepared, MOMENT) == set()
 
 
 def test_a_batch_of_the_loader_is_counted(learner: Any) -> None:
@@ -151,7 +157,7 @@ def test_a_batch_of_the_loader_is_counted(learner: Any) -> None:
 
 def rows_of(keys: Iterable[Any]) -> list[Any]:
     intents = [NewIntent(key, PROGRAM, "A", Certainty.MAYBE, MOMENT) for key in keys]
-    return spelled(store.speller("default"), intents)
+    return spelled(engine_of("default").speller(), intents)
 
 
 @pytest.mark.parametrize("names", ["pk", "username"])
@@ -286,13 +292,14 @@ if NAMES_BY_TEXT:
             call_command("explain_program_intent", key, str(PROGRAM))
         assert ProgramIntent.objects.count() == 1
 
-    @pytest.mark.parametrize("engine", [generic, bulk.for_connection(connection)], ids=["generic", "vendor"])
-    def test_a_key_that_a_collation_takes_for_a_stored_one_is_unknown(engine: ModuleType) -> None:
+    @pytest.mark.parametrize("is_generic", [True, False], ids=["generic", "vendor"])
+    def test_a_key_that_a_collation_takes_for_a_stored_one_is_unknown(is_generic: bool) -> None:
+        engine = made(is_generic)
         intent = make_intent(learner=make_user(key="ada"))
         row = NewIntent("ADA", PROGRAM, intent.reason, Certainty(intent.certainty), MOMENT)
-        prepared = engine.prepare(spelled(engine.speller(connection), [row]), connection)
-        assert engine.unknown(connection, prepared) == {0}
-        assert engine.stored(connection, prepared) == []
+        prepared = engine.prepare(spelled(engine.speller(), [row]))
+        assert engine.unknown(prepared) == {0}
+        assert engine.stored(prepared) == []
 
     def test_keys_that_differ_in_case_are_two_learners_where_the_database_says_so() -> None:
         lower = make_user(key="ada")
@@ -315,6 +322,6 @@ if NAMES_BY_TEXT:
     def test_a_username_that_is_another_users_key_stands_for_its_own_user() -> None:
         make_user(key="a", username="b")
         rows = [make_row(learner="b"), make_row(learner="a")]
-        outcomes = store.record(rows, learner_field="username")
+        outcomes = record(rows, learner_field="username")
         assert [outcome.status for outcome in outcomes] == ["created", "rejected"]
         assert outcomes[1].errors == {"learner": ["No user is named by 'a'."]}

@@ -1,18 +1,19 @@
-"""The one table of the app, and the doors that keep it append-only."""
+"""The record, and the doors that keep it append-only."""
 
 from datetime import datetime
 from typing import Any, NoReturn
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.db import connections, models, router
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 from model_utils.fields import AutoCreatedField
 
+from program_intent import engines
 from program_intent.data import Certainty
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
+from program_intent.models.fields import CodePointCharField
 from program_intent.validation import Judge, NewIntent, Refused, parse_timestamp, unknown_learner
 
 
@@ -63,7 +64,7 @@ class ProgramIntent(models.Model):
         help_text=_("The user whose intent this is."),
     )
     program_uuid = models.UUIDField(_("program UUID"))
-    reason = models.CharField(max_length=64, help_text=_("Why we believe it, e.g. BUNDLE_PURCHASE."))
+    reason = CodePointCharField(max_length=64, help_text=_("Why we believe it, e.g. BUNDLE_PURCHASE."))
     certainty = models.CharField(max_length=11, choices=[(each.value, each.value) for each in Certainty])
     effective_timestamp = models.DateTimeField(help_text=_("When the event that made the intent happened."))
     created = AutoCreatedField(help_text=_("When it was written; one batch shares one value."))
@@ -124,8 +125,7 @@ class ProgramIntent(models.Model):
         if not self._state.adding or (self.pk is not None and stored.filter(pk=self.pk).exists()):
             raise AppendOnlyError("save() of a stored intent")
         judged, self.created = self._judged(using)
-        learners = get_user_model()._base_manager.using(using)
-        if look_up_learner and judged.learner not in learners.filter(pk=judged.learner).values_list("pk", flat=True):
+        if look_up_learner and _is_refused(judged, using):
             raise InvalidIntent({"learner": [unknown_learner(judged.learner)]})
         self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp = judged
 
@@ -151,6 +151,16 @@ class ProgramIntent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("delete()")
+
+
+def engine_of(using: str) -> engines.Engine:
+    """The engine of a database, for the record; of the thread that asks."""
+    return engines.of(connections[using], ProgramIntent)
+
+
+def _is_refused(judged: NewIntent, using: str) -> bool:
+    engine = engine_of(using)
+    return bool(engine.refused(engine.prepare(list(engine.speller()(*([value] for value in judged))))))
 
 
 @receiver(pre_save, sender=ProgramIntent)

@@ -1,0 +1,174 @@
+"""Any database, through Django's ORM alone: slow, plain, and the reference that the others are tested against."""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Case, F, IntegerField, Max, QuerySet, Value, When, Window
+from django.db.models.functions import RowNumber
+
+from program_intent import rule
+from program_intent.data import FIELDS, Certainty, Intent
+from program_intent.engines.sql import Prepared, Spelled
+from program_intent.exceptions import ChangesError, InvalidIntent
+
+_COLUMNS = Intent.__match_args__
+
+
+class Generic:
+    CHUNK = 10_000
+    CODE_POINTS = ""
+
+    def __init__(self, connection: BaseDatabaseWrapper, model: Any) -> None:
+        self.connection = connection
+        self._model = model
+        self._intents: QuerySet[Any, Any] = model.objects.using(connection.alias)
+
+    @staticmethod
+    def exact(text: str) -> str:
+        return text
+
+    @staticmethod
+    def why_unstorable(program_uuid: UUID) -> str:
+        return ""
+
+    @staticmethod
+    def is_transient(error: DatabaseError) -> bool:
+        return False
+
+    def speller(self) -> Callable[..., Iterator[Spelled]]:
+        return lambda *columns: zip(*columns, strict=True)
+
+    def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
+        return Prepared(rows)
+
+    def refused(self, prepared: Prepared) -> set[int]:
+        users = self._model._meta.get_field("learner").related_model._base_manager.using(self.connection.alias)
+        return {
+            position
+            for position, (learner, *_) in enumerate(prepared.rows)
+            if learner not in users.filter(pk=learner).values_list("pk", flat=True)
+        }
+
+    def insert(self, prepared: Prepared, created: datetime) -> set[int]:
+        return {key for row in prepared.rows if (key := self._insert_one(row, created)) is not None}
+
+    def _insert_one(self, row: Spelled, created: datetime) -> int | None:
+        intent = self._model(**_named(row), created=created)
+        try:
+            with transaction.atomic(using=self.connection.alias):
+                intent.save(using=self.connection.alias)
+        except (IntegrityError, InvalidIntent):  # stored already; may not be written
+            return None
+        return int(intent.pk)
+
+    def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
+        new = len(self.insert(prepared, created))
+        return new, set(range(len(prepared.rows))) - {position for position, *_ in self.stored(prepared)}
+
+    def stored(self, prepared: Prepared) -> list[tuple[int, int, datetime]]:
+        return [
+            (position, intent.pk, intent.created)
+            for position, row in enumerate(prepared.rows)
+            for intent in self._intents.filter(**_named(row))
+            if intent.learner_id == row[0]  # a collation may take another learner's key for this one
+        ]
+
+    def unknown(self, prepared: Prepared) -> set[int]:
+        return self.refused(prepared) - {position for position, *_ in self.stored(prepared)}
+
+    def of_learner(
+        self, learner: Any, programs: Collection[UUID] | None, *, as_of: datetime, known_at: datetime | None
+    ) -> list[Intent]:
+        return [
+            intent
+            for intent in self.of_learners([learner], programs, as_of=as_of, known_at=known_at)
+            if intent.learner_id == learner
+        ]
+
+    def of_learners(
+        self,
+        learners: Collection[Any],
+        programs: Collection[UUID] | None,
+        *,
+        as_of: datetime,
+        known_at: datetime | None,
+    ) -> list[Intent]:
+        intents = self._of_programs(programs).filter(learner_id__in=learners)
+        return _values(_winners(intents, as_of, known_at))
+
+    def page_of_program(
+        self,
+        program: UUID,
+        *,
+        after: Any | None,
+        limit: int,
+        newest: int | None,
+        as_of: datetime,
+        known_at: datetime | None,
+    ) -> tuple[list[Intent], int | None]:
+        seen = self._intents.aggregate(newest=Max("pk"))["newest"]
+        intents = self._of_programs([program])
+        if after is not None:
+            intents = intents.filter(learner_id__gt=after)
+        if newest is not None:
+            intents = intents.filter(pk__lte=newest)
+        return _values(_winners(intents, as_of, known_at).order_by("learner_id")[:limit]), seen
+
+    def counts(
+        self, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
+    ) -> dict[UUID, dict[Certainty, int]]:
+        found: dict[UUID, dict[Certainty, int]] = {}
+        winners = _winners(self._of_programs(programs), as_of, known_at)
+        for (program, certainty), count in Counter(winners.values_list("program_uuid", "certainty")).items():
+            found.setdefault(program, dict.fromkeys(Certainty, 0))[Certainty(certainty)] = count
+        return found
+
+    def newest_and_writers(self) -> tuple[int, frozenset[str]]:
+        raise ChangesError(f"Changes cannot be followed on {self.connection.vendor}.")
+
+    def keys_with_uncommitted(
+        self, last: int, fence: int, *, known_at: datetime | None, limit: int
+    ) -> list[int] | None:
+        return None
+
+    def _of_programs(self, programs: Collection[UUID] | None) -> "QuerySet[Any, Any]":
+        return self._intents.all() if programs is None else self._intents.filter(program_uuid__in=programs)
+
+
+def _named(row: Spelled) -> dict[str, Any]:
+    return dict(zip(("learner_id", *FIELDS[1:]), row, strict=True))
+
+
+def _winners(intents: "QuerySet[Any]", as_of: datetime, known_at: datetime | None) -> "QuerySet[Any, Any]":
+    """Those of the intents that the rule chooses, one per learner and program."""
+    intents = intents.filter(effective_timestamp__lte=as_of)
+    if known_at is not None:
+        intents = intents.filter(created__lte=known_at)
+    partition = [F("learner_id"), F("program_uuid")]
+    place = Window(RowNumber(), partition_by=partition, order_by=[order_by(key) for key in rule.ORDER])
+    winners: QuerySet[Any, Any] = intents.annotate(place=place).filter(place=1)
+    return winners
+
+
+def order_by(key: rule.Key) -> Any:
+    """A step of the rule's order, as the ORM takes it."""
+    if key.places is None:
+        return F(key.column).desc() if key.is_latest_first else F(key.column).asc()
+    whens = (When(**{key.column: value}, then=Value(place)) for value, place in key.places.items())
+    return Case(*whens, output_field=IntegerField()).asc()
+
+
+def _values(intents: "QuerySet[Any]") -> list[Intent]:
+    return list(map(to_intent, intents.values_list(*_COLUMNS)))
+
+
+def to_intent(row: tuple[Any, ...]) -> Intent:
+    """The intent in its values as Django reads them."""
+    key, learner, program, reason, certainty, effective, created = row
+    effective, created = effective.astimezone(UTC), created.astimezone(UTC)
+    return Intent(key, learner, program, reason, Certainty(certainty), effective, created)

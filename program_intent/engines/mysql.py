@@ -1,0 +1,175 @@
+"""MariaDB and MySQL: the rows as one JSON text, or as VALUES; duplicates met by an update that changes nothing.
+
+Never INSERT IGNORE, which truncates and nulls silently. Django connects with FOUND_ROWS, so the count of affected rows
+is the same for a new row and a duplicate: a variable of the session collects the duplicates instead.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+from django.db import IntegrityError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from program_intent.engines.reads import Reads
+from program_intent.engines.sql import REPLICA, Prepared, Spelled
+from program_intent.exceptions import ChangesError
+
+# Two columns of different collations do not compare, unless one is ASCII; literals (ELT) compare with any column.
+_ROWS = """(
+SELECT position, {learner} AS learner_id, program_uuid, reason, certainty, effective_timestamp
+FROM JSON_TABLE(%s, '$[*]' COLUMNS (
+position FOR ORDINALITY, learner_id {learner_type} PATH '$[0]', program_uuid CHAR(36) CHARACTER SET ascii PATH '$[1]',
+reason VARCHAR(64) CHARACTER SET ascii PATH '$[2]', certainty VARCHAR(11) CHARACTER SET ascii PATH '$[3]',
+effective_timestamp DATETIME(6) PATH '$[4]')) j
+) s"""
+_HAS_LEARNER = "SELECT s.position, {may_be_written} FROM {rows} {where}"
+# The column is not the auto-increment one: `id = id` lost committed rows under concurrency, `reason = reason` none.
+_INSERT_VALUES = """
+INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created)
+VALUES {values} ON DUPLICATE KEY UPDATE reason = IF(
+(@program_intent_duplicates := CONCAT(@program_intent_duplicates, {table}.id, ',')) IS NULL,
+{table}.reason, {table}.reason)"""
+
+# Neither LATERAL nor fast correlated subqueries on MariaDB; it groups the learner's part of the index alone, in order,
+# at 0.3 microseconds an entry.
+_CANDIDATES = """SELECT {columns}
+FROM (SELECT t.program_uuid, t.certainty, MAX(t.effective_timestamp) AS effective_timestamp FROM {table} t
+WHERE {is_learner} AND {counted} {among}
+GROUP BY t.program_uuid, t.certainty) m
+JOIN {table} t ON {is_learner} AND t.program_uuid = m.program_uuid AND t.certainty = m.certainty
+AND t.effective_timestamp = m.effective_timestamp {known}"""
+
+# Rows not yet committed are met when the page is read. What remains is a statement that has taken a key and not yet
+# stored the row. Split, because the text of this query is in the list that another follower reads.
+_WRITERS = """
+SELECT {name} FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()
+AND (DB = DATABASE() AND INFO LIKE CONCAT('%in', 'to%', '{table}%') OR COMMAND = 'Busy')
+"""
+# read_only is a number, or as of MariaDB 12 a word.
+_NEWEST = """
+SELECT coalesce(max(id), 0), CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF') FROM {table}
+"""
+# By the primary key, because a row that waits for a lock on the unique index is not yet in any other.
+_KEYS = """
+SELECT id FROM {table} FORCE INDEX (PRIMARY) WHERE id > %(last)s AND id <= %(fence)s {known} ORDER BY id LIMIT %(limit)s
+"""
+
+
+class MySQL(Reads):
+    CODE_POINTS = "utf8mb4_bin"
+    QUOTE = "`"
+    EXACT = "CAST({} AS BINARY)"
+    # Deadlock, deadlock over the counter of primary keys ("Failed to read auto-increment value"), record changed since
+    # the last read.
+    TRANSIENT = frozenset({1213, 1467, 1020})
+    # A locking scan would wait for what others are writing: 190 deadlocks in 160 overlapping batches, and none so.
+    STORED = "STRAIGHT_JOIN {table} t FORCE INDEX (program_intent_once) ON {is_same}"
+    # A row met by our insert may be newer than the snapshot of the caller's REPEATABLE READ transaction.
+    LOCK = "LOCK IN SHARE MODE"
+    TIME_AS_TEXT = "CAST({} AS CHAR)"
+    AMONG = "{} IN %({})s"
+    LATEST = "MAX(CASE t.certainty WHEN '{}' THEN t.effective_timestamp END)"
+    BY_INDEX = "FORCE INDEX (program_intent_program)"
+    # A thread has its name for all its statements: at worst a follower waits for a later one too.
+    WRITER = "ID"
+
+    def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
+        if isinstance(rows[0][0], int):
+            sql = _ROWS.format(learner="learner_id", learner_type=self.learner_type())
+            return Prepared(rows, sql, (json.dumps(rows),), all_new)
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(key for key, *_ in rows), start=1)}
+        sql = _ROWS.format(learner=f"ELT(learner_id, {', '.join(['%s'] * len(numbers))})", learner_type="INT")
+        numbered = [(numbers[key], *values) for key, *values in rows]
+        return Prepared(rows, sql, (*numbers, json.dumps(numbered)), all_new)
+
+    def insert(self, prepared: Prepared, created: datetime) -> set[int]:
+        if len(prepared.rows) == 1:
+            return self._insert_one(prepared, created)
+        rows, _ = self._with_learner(prepared, "")
+        duplicates = self._insert_values(rows, created)
+        # A row may be stored, no duplicate and not ours: an orphan, passed over because its learner is no user.
+        return {key for _, key, written in self.stored(prepared) if written == created} - duplicates
+
+    def _insert_one(self, prepared: Prepared, created: datetime) -> set[int]:
+        """In one statement; a duplicate undoes that statement alone, also inside the caller's transaction."""
+        with self.connection.cursor() as cursor:
+            try:
+                self.execute_insert(cursor, prepared, created)
+            except IntegrityError:
+                return set()
+            return {int(cursor.lastrowid)} if cursor.rowcount else set()
+
+    def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
+        """What is stored already is looked up first, unless all is said to be new: that takes half the time of meeting
+        it while inserting. Never a plain insert: one that fails keeps its locks, and writers wait for each other."""
+        rows, refused = self._with_learner(prepared, "" if prepared.all_new else "WHERE {is_missing}")
+        new = len(rows) - len(self._insert_values(rows, created))
+        if refused and prepared.all_new:
+            refused -= {position for position, _, _ in self.stored(prepared)}
+        return new, refused
+
+    def _with_learner(self, prepared: Prepared, where: str) -> tuple[list[Spelled], set[int]]:
+        """The rows that may be written, in order, and the positions of the others."""
+        text = self.text(_HAS_LEARNER.replace("{where}", where), rows=prepared.sql)
+        may_be_written = dict(sorted(self.fetch(text, prepared.params)))
+        rows = [prepared.rows[position - 1] for position, may in may_be_written.items() if may]
+        return rows, {position - 1 for position, may in may_be_written.items() if not may}
+
+    def _insert_values(self, rows: Sequence[Spelled], created: datetime) -> set[int]:
+        """The primary keys of those that were there; by VALUES.
+
+        INSERT ... SELECT locks the counter of keys to its end, and every other insert waits for it; with
+        innodb_autoinc_lock_mode = 2 it loses rows instead. What was judged needs no escaping, but for a learner's key
+        that is a text.
+        """
+        if not rows:
+            return set()
+        keys = [key for key, *_ in rows if isinstance(key, str)]
+        cells = (("%s", *row[1:]) for row in rows) if keys else rows
+        written = self.connection.ops.adapt_datetimefield_value(created)
+        values = ",".join([f"(%s,'%s','%s','%s','%s','{written}')"] * len(rows)) % tuple(chain.from_iterable(cells))
+        with self.connection.cursor() as cursor:
+            cursor.execute("SET @program_intent_duplicates = ''")
+            cursor.execute(_INSERT_VALUES.format(**self.names_of(self.model), values=values), keys or None)
+            cursor.execute("SELECT @program_intent_duplicates")
+            (duplicates,) = cursor.fetchone()
+        return set(map(int, duplicates.split(",")[:-1]))
+
+    def candidates(self, names: dict[str, str], among: str) -> str:
+        return self.text(_CANDIDATES, **names, among=among)
+
+    def newest_and_writers(self) -> tuple[int, frozenset[str]]:
+        ((newest, takes_no_writes),) = self.fetch(self.text(_NEWEST))
+        if takes_no_writes:
+            raise ChangesError(REPLICA)
+        writers = self.fetch(_WRITERS.format(table=self.model._meta.db_table, name=self.WRITER))
+        return newest, frozenset(str(name) for (name,) in writers)
+
+    def keys_with_uncommitted(
+        self, last: int, fence: int, *, known_at: datetime | None, limit: int
+    ) -> list[int] | None:
+        given: dict[str, Any] = {"last": last, "fence": fence, "limit": limit}
+        if known_at is not None:
+            given["known_at"] = self.connection.ops.adapt_datetimefield_value(known_at)
+        text = self.text(_KEYS, known="" if known_at is None else "AND created <= %(known_at)s")
+        with _outside_transactions(self.connection) as outside, outside.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")  # for the next statement alone
+            cursor.execute(text, given)
+            return [key for (key,) in cursor.fetchall()]
+
+
+@contextmanager
+def _outside_transactions(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """The connection, or a second one while this has a transaction open."""
+    if connection.get_autocommit():
+        yield connection
+        return
+    second = connection.copy()
+    try:
+        yield second
+    finally:
+        second.close()

@@ -1,0 +1,158 @@
+"""PostgreSQL: the rows as one array per column, which needs no temporary table; COPY for those that are all new."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import chain
+from operator import itemgetter
+from traceback import clear_frames
+
+from django.db import IntegrityError, transaction
+
+from program_intent import rule
+from program_intent.engines.reads import EACH_PROGRAM, PROBED, Reads
+from program_intent.engines.sql import REPLICA, Prepared, Spelled
+from program_intent.exceptions import ChangesError
+
+_ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[], %s::timestamptz[]) WITH ORDINALITY
+AS s (learner_id, program_uuid, reason, certainty, effective_timestamp, position)"""
+_ON_CONFLICT = "ON CONFLICT DO NOTHING"
+_COPY = "COPY {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created) FROM STDIN"
+_LEARNERS = "unnest(%s::{learner_type}[]) WITH ORDINALITY AS s (learner_id, position)"
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+
+_GIVEN_PROGRAMS = "WITH p (program_uuid) AS (SELECT unnest(%(programs)s::uuid[]))"
+_CANDIDATES = f"""{{each_program}} SELECT {{columns}}
+FROM p, (VALUES {", ".join(f"('{certainty}')" for certainty in chain(*rule.RANKS))}) c (certainty),
+LATERAL (SELECT t.* FROM {{table}} t WHERE {PROBED.replace("{certainty}", "c.certainty")}) t"""
+
+# A row's writer takes this lock before it takes a key, and has it until its rows are visible. The snapshot in which
+# the keys are read is older than the look at the locks.
+_WRITERS = """
+SELECT (SELECT coalesce(max(id), 0) FROM {table}),
+ARRAY(SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = '{table}'::regclass
+AND pid IS DISTINCT FROM pg_backend_pid()),
+current_setting('transaction_isolation'), pg_is_in_recovery()
+"""
+
+
+class PostgreSQL(Reads):
+    CODE_POINTS = "C"
+    EXACT = '({})::text COLLATE "C"'
+    TRANSIENT = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+    PROBED = "OFFSET 0"
+    STORED = "JOIN LATERAL (SELECT t.id, t.created FROM {table} t WHERE {is_same} OFFSET 0) t ON true"
+    # In UTC whatever the session's time zone, so that texts sort as times.
+    TIME_AS_TEXT = "to_json({} AT TIME ZONE 'UTC') #>> '{{}}'"
+
+    def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
+        if all_new:
+            return Prepared(rows, _COPY, (_lines(rows),), all_new)
+        learners, programs, reasons, certainties, times = zip(*rows, strict=True)
+        params = (
+            _array(learners),
+            f"{{{','.join(programs)}}}",
+            '{"' + '","'.join(reasons) + '"}',  # quoted, because NULL is a reason too
+            f"{{{','.join(certainties)}}}",
+            '{"' + '+00","'.join(times) + '+00"}',
+        )
+        return Prepared(rows, _ROWS.format(learner_type=self.learner_type()), params, all_new)
+
+    def learner_type(self) -> str:
+        """Without its length, to which a cast would cut a longer key: it would then name another user."""
+        return super().learner_type().partition("(")[0]
+
+    def insert(self, prepared: Prepared, created: datetime) -> set[int]:
+        with self.connection.cursor() as cursor:
+            self.execute_insert(cursor, prepared, created, f"{_ON_CONFLICT} RETURNING id")
+            return {key for (key,) in cursor.fetchall()}
+
+    def _positions(self, template: str, prepared: Prepared) -> set[int]:
+        return super()._positions(template, self._as_arrays(prepared))
+
+    def stored(self, prepared: Prepared) -> list[tuple[int, int, datetime]]:
+        return super().stored(self._as_arrays(prepared))
+
+    def _as_arrays(self, prepared: Prepared) -> Prepared:
+        return self.prepare(prepared.rows) if prepared.all_new else prepared
+
+    def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
+        """COPY if all is said to be new. Else, and where a row is there after all, insert what is found missing."""
+        if prepared.all_new and (copied := self._copied(prepared, created)) is not None:
+            all_in = copied == len(prepared.rows)
+            return copied, set() if all_in else self.missing(prepared)
+        missing = sorted(self.missing(prepared))
+        if not missing:
+            return 0, set()
+        prepared = self.prepare([prepared.rows[position] for position in missing])
+        new = self._inserted(prepared, created)
+        refused = self.missing(prepared) if new < len(missing) else set()
+        return new, {missing[position] for position in refused}
+
+    def _inserted(self, prepared: Prepared, created: datetime) -> int:
+        """How many rows were inserted; plainly, because ON CONFLICT inserts speculatively and takes 1.5 times as long.
+
+        Where another writer was faster, that is undone and done again so.
+        """
+        with self.connection.cursor() as cursor:
+            with suppress(IntegrityError), transaction.atomic(using=self.connection.alias):
+                self.execute_insert(cursor, prepared, created)
+                return int(cursor.rowcount)
+            self.execute_insert(cursor, prepared, created, _ON_CONFLICT)
+            return int(cursor.rowcount)
+
+    def _copied(self, prepared: Prepared, created: datetime) -> int | None:
+        """How many rows were copied; None if one of them is there already, or if the driver is psycopg2."""
+        rows, (lines,) = prepared.rows, prepared.params
+        learners = list(dict.fromkeys(map(itemgetter(0), rows)))
+        named = Prepared(learners, _LEARNERS.format(learner_type=self.learner_type()), (_array(learners),))
+        try:
+            with self.connection.cursor() as cursor, transaction.atomic(using=self.connection.alias):
+                if not hasattr(cursor, "copy"):
+                    return None
+                if refused := {learners[position] for position in self.refused(named)}:
+                    rows = [row for row in rows if row[0] not in refused]
+                    lines = _lines(rows)
+                with self.connection.wrap_database_errors, cursor.copy(self.text(prepared.sql)) as copy:
+                    copy.write(lines.replace("\n", f"\t{created}\n"))
+                return len(rows)
+        except IntegrityError as error:
+            clear_frames(error.__traceback__)  # which hold the text in a cycle, while no garbage is collected
+            return None
+
+    def candidates(self, names: dict[str, str], among: str) -> str:
+        each_program = _GIVEN_PROGRAMS if among else EACH_PROGRAM
+        return self.text(_CANDIDATES.replace("{each_program}", each_program), **names)
+
+    def moment(self, text: str) -> datetime:
+        return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+    def newest_and_writers(self) -> tuple[int, frozenset[str]]:
+        ((newest, writers, isolation, is_replica),) = self.fetch(self.text(_WRITERS))
+        if is_replica:
+            raise ChangesError(REPLICA)
+        if isolation in ("repeatable read", "serializable") and not self.connection.get_autocommit():
+            raise ChangesError(
+                f"Changes cannot be followed in a transaction that is {isolation.upper()}: it does not see what others "
+                "commit meanwhile."
+            )
+        return newest, frozenset(writers)
+
+
+def _array(column: Sequence[int | str]) -> str:
+    """The keys in PostgreSQL's own notation of an array; those of a host's own making may hold anything."""
+    spell = str if type(column[0]) is int else _quoted
+    return f"{{{','.join(map(spell, column))}}}"
+
+
+def _quoted(key: object) -> str:
+    escaped = str(key).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _lines(rows: Sequence[Spelled]) -> str:
+    """The rows as COPY takes them, but for the last column."""
+    if rows and type(rows[0][0]) is not int:
+        rows = [(str(row[0]).translate(_ESCAPES), *row[1:]) for row in rows]
+    return "%s\t%s\t%s\t%s\t%s+00\n" * len(rows) % tuple(chain.from_iterable(rows))

@@ -1,0 +1,200 @@
+"""What the vendors share: the statements around a vendor's expression for the rows, a table ``s``.
+
+``s`` has the columns position (from 1), learner_id, program_uuid, reason, certainty, effective_timestamp.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from operator import attrgetter, methodcaller
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import DatabaseError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
+from django.db.models import CharField, ForeignKey, Model, TextField
+from django.utils import timezone
+
+# A judged row as the database stores it: learner, program, reason, certainty and time; all but the learner are texts.
+Spelled = tuple[Any, ...]
+
+# In the order of the rows, whatever way the database takes through them.
+_INSERT = """
+INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created)
+SELECT s.learner_id, s.program_uuid, s.reason, s.certainty, s.effective_timestamp, %s
+FROM {rows} WHERE {may_be_written}
+ORDER BY s.position
+{on_conflict}
+"""
+_REFUSED = "SELECT s.position FROM {rows} WHERE NOT {may_be_written}"
+_STORED = "SELECT s.position, t.id, t.created FROM {rows} {join_stored} {lock}"
+_MISSING = "SELECT s.position FROM {rows} WHERE {is_missing}"
+_UNKNOWN = "SELECT s.position FROM {rows} WHERE NOT {may_be_written} AND {is_missing}"
+
+
+REPLICA = "Changes are followed where intents are written, and this server takes no writes."
+
+
+class Prepared(NamedTuple):
+    """Rows as they were given, and as a table expression and its parameters."""
+
+    rows: Sequence[Spelled]
+    sql: str = ""
+    params: tuple[Any, ...] = ()
+    all_new: bool = False
+
+
+class Sql:
+    """The names in the statements, and the writes."""
+
+    CHUNK = 10_000
+    CODE_POINTS = ""
+    QUOTE = '"'
+    EXACT = "{}"
+    TRANSIENT: frozenset[object] = frozenset()
+    # What makes a database take the index for each row, where it would read a whole table for every statement.
+    PROBED = ""
+    STORED = "JOIN {table} t ON {is_same}"
+    LOCK = ""
+
+    def __init__(self, connection: BaseDatabaseWrapper, model: type[Model]) -> None:
+        self.connection = connection
+        self.model = model
+
+    @classmethod
+    def exact(cls, text: str) -> str:
+        return cls.EXACT.format(text)
+
+    @staticmethod
+    def why_unstorable(program_uuid: UUID) -> str:
+        return ""
+
+    @classmethod
+    def is_transient(cls, error: DatabaseError) -> bool:
+        return bool(cls.TRANSIENT & {getattr(error.__cause__, "sqlstate", None), *error.args[:1]})
+
+    @classmethod
+    def quoted(cls, name: str) -> str:
+        """As Django quotes it: a name may come quoted already."""
+        is_quoted = name.startswith(cls.QUOTE) and name.endswith(cls.QUOTE)
+        return name if is_quoted else f"{cls.QUOTE}{name}{cls.QUOTE}"
+
+    @classmethod
+    def names_of(cls, model: type[Model]) -> dict[str, str]:
+        """What the statements call things."""
+        learner: Any = model._meta.get_field("learner")
+        users: Any = learner.related_model._meta
+        named = {"table": cls.quoted(model._meta.db_table), "users": cls.quoted(users.db_table)}
+        columns = ("program_uuid", "certainty", "effective_timestamp", "reason")
+        is_same = [cls.same_learner(model, "t.learner_id"), *(f"t.{name} = s.{name}" for name in columns)]
+        named["is_same"] = " AND ".join(is_same)
+        named["is_missing"] = "NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same} %s)".format(**named) % cls.PROBED
+        # Who may be written is asked here and nowhere else on these databases.
+        is_user = cls.same_learner(model, f"u.{cls.quoted(users.pk.column)}")
+        named["may_be_written"] = f"EXISTS (SELECT 1 FROM {named['users']} u WHERE {is_user} {cls.PROBED})"
+        return named | {"join_stored": cls.STORED.format(**named), "lock": cls.LOCK}
+
+    @classmethod
+    def same_learner(cls, model: type[Model], column: str, key: str = "s.learner_id") -> str:
+        """The condition that both are the same user's key; exactly, also where it is a text."""
+        field: Any = model._meta.get_field("learner")
+        while isinstance(field, ForeignKey):  # a user model's key may be the link to its parent
+            field = field.target_field
+        if isinstance(field, CharField | TextField):
+            return f"{column} = {key} AND {cls.exact(column)} = {cls.exact(key)}"
+        return f"{column} = {key}"
+
+    def text(self, template: str, **more: str) -> str:
+        """The statement, built once for all connections."""
+        engine: Any = type(self)  # Hashable, which mypy does not see of a class
+        return _text(engine, self.model, template, tuple(more.items()))
+
+    def speller(self) -> Callable[..., Iterator[Spelled]]:
+        """Spells rows, given as columns, exactly as Django would write them to this database.
+
+        SQLite compares texts, so a time in any other spelling would slip past the unique key.
+        """
+        features = self.connection.features
+        spell_uuid: Callable[[UUID], str] = str if features.has_native_uuid_field else attrgetter("hex")
+        adapt_time: Callable[[datetime], Any] = self.connection.ops.adapt_datetimefield_value
+        if features.supports_timezones or self.connection.timezone is UTC:
+            # Rows are in UTC. As Django's in a quarter of the time; PostgreSQL is told the zone with the column.
+            adapt_time = methodcaller("replace", tzinfo=None)
+
+        def spell_learner(key: Any) -> int | str:
+            key = self.prepared_learner(key)
+            return key if isinstance(key, int | str) else str(key)
+
+        def spell(learners: Any, programs: Any, reasons: Any, certainties: Any, times: Any) -> Iterator[Spelled]:
+            if set(map(type, learners)) != {int}:
+                learners = map(spell_learner, learners)
+            # By identity, because a UUID takes as long to hash as to spell, and few programs are few objects.
+            spelled = {
+                key: spell_uuid(program) for key, program in dict(zip(map(id, programs), programs, strict=True)).items()
+            }
+            spelled_programs = map(spelled.__getitem__, map(id, programs))
+            spelled_times = map(str, map(adapt_time, times))
+            return zip(learners, spelled_programs, reasons, certainties, spelled_times, strict=True)
+
+        return spell
+
+    def prepared_learner(self, key: Any) -> Any:
+        """A judged primary key as a parameter; as ``prepared``, because Django would refuse 0 on MariaDB."""
+        field: Any = self.model._meta.get_field("learner")
+        return field.target_field.get_db_prep_value(key, self.connection, prepared=True)
+
+    def learner_type(self) -> str:
+        """The column type of the learner's key."""
+        return str(self.model._meta.get_field("learner").db_type(self.connection))
+
+    def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
+        raise NotImplementedError
+
+    def execute_insert(
+        self, cursor: CursorWrapper, prepared: Prepared, created: datetime, on_conflict: str = ""
+    ) -> None:
+        """Insert the rows that may be written."""
+        text = self.text(_INSERT, rows=prepared.sql, on_conflict=on_conflict)
+        cursor.execute(text, (self.connection.ops.adapt_datetimefield_value(created), *prepared.params))
+
+    def refused(self, prepared: Prepared) -> set[int]:
+        return self._positions(_REFUSED, prepared)
+
+    def stored(self, prepared: Prepared) -> list[tuple[int, int, datetime]]:
+        found = self.fetch(self.text(_STORED, rows=prepared.sql), prepared.params)
+        return [(position - 1, key, self.to_utc(created)) for position, key, created in found]
+
+    def unknown(self, prepared: Prepared) -> set[int]:
+        return self._positions(_UNKNOWN, prepared)
+
+    def missing(self, prepared: Prepared) -> set[int]:
+        """The positions of the rows that are not stored."""
+        return self._positions(_MISSING, prepared)
+
+    def _positions(self, template: str, prepared: Prepared) -> set[int]:
+        found = self.fetch(self.text(template, rows=prepared.sql), prepared.params)
+        return {position - 1 for (position,) in found}
+
+    def fetch(self, text: str, params: Any = None) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(text, params)
+            return list(cursor.fetchall())
+
+    def keys_with_uncommitted(
+        self, last: int, fence: int, *, known_at: datetime | None, limit: int
+    ) -> list[int] | None:
+        return None
+
+    def to_utc(self, value: datetime) -> datetime:
+        """A time as raw SQL gives it, aware and in UTC."""
+        if value.tzinfo is UTC:
+            return value
+        if timezone.is_naive(value):
+            value = value.replace(tzinfo=self.connection.timezone)
+        return value.astimezone(UTC)
+
+
+@lru_cache(maxsize=128)  # some texts are as long as a list that the host gave
+def _text(engine: type[Sql], model: type[Model], template: str, more: tuple[tuple[str, str], ...]) -> str:
+    return template.format(**engine.names_of(model), **dict(more))

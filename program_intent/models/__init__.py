@@ -1,0 +1,5 @@
+"""The record."""
+
+from program_intent.models.intent import ProgramIntent
+
+__all__ = ["ProgramIntent"]

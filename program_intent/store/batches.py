@@ -1,0 +1,68 @@
+"""The rows of one transaction on their way into the database: each once, sorted, in statements of a size it takes."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+
+from django.utils import timezone
+
+from program_intent.engines import Engine
+from program_intent.engines.sql import Spelled
+from program_intent.store.retrying import retrying
+
+
+class Batch:
+    """Spelled rows, each once; made without touching the database, so another thread may do it.
+
+    Faster to store if ``all_new`` says rightly that none is stored yet.
+    """
+
+    def __init__(self, rows: Iterable[Spelled], engine: Engine, *, all_new: bool = False) -> None:
+        self.rows = [row for row, _ in groupby(sorted(rows))]
+        self._engine = engine
+        self._using = engine.connection.alias
+        size = engine.CHUNK
+        self._chunks = [
+            (start, engine.prepare(self.rows[start : start + size], all_new=all_new))
+            for start in range(0, len(self.rows), size)
+        ]
+
+    def write(self) -> tuple[int, set[Spelled]]:
+        """Store the rows in one transaction: how many were new, and those that may not be written."""
+        return retrying(self._using, self._count_inserted)
+
+    def _count_inserted(self) -> tuple[int, set[Spelled]]:
+        created, new = timezone.now(), 0
+        refused: set[Spelled] = set()
+        for start, chunk in self._chunks:
+            count, positions = self._engine.count_inserted(chunk, created)
+            new += count
+            refused |= {self.rows[start + position] for position in positions}
+        return new, refused
+
+    def record(self, created: datetime) -> dict[Spelled, tuple[int, datetime, bool]]:
+        """Store the rows in one transaction: of each that is stored its key, its time of writing, whether it is new."""
+        return retrying(self._using, partial(self._insert, created), is_one_statement=len(self.rows) == 1)
+
+    def _insert(self, created: datetime) -> dict[Spelled, tuple[int, datetime, bool]]:
+        found: dict[Spelled, tuple[int, datetime, bool]] = {}
+        for start, chunk in self._chunks:
+            new = self._engine.insert(chunk, created)
+            is_alone = new and len(chunk.rows) == 1
+            stored = [(0, key, created) for key in new] if is_alone else self._engine.stored(chunk)
+            for position, key, written in stored:
+                found[self.rows[start + position]] = key, written, key in new
+        return found
+
+    def stored(self) -> set[Spelled]:
+        """Those of the rows that are stored."""
+        return {
+            self.rows[start + position] for start, chunk in self._chunks for position, *_ in self._engine.stored(chunk)
+        }
+
+    def unknown(self) -> set[Spelled]:
+        """Those of the rows that are not stored and may not be written."""
+        return {
+            self.rows[start + position] for start, chunk in self._chunks for position in self._engine.unknown(chunk)
+        }
