@@ -37,7 +37,8 @@ from tests.reports import make_row, write_report
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.rst", *sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)]
+FRONT = [ROOT / name for name in ("README.rst", "CONTRIBUTING.rst", "SECURITY.rst")]
+PAGES = [*FRONT, *sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)]
 
 
 def page(name: str) -> str:
@@ -310,6 +311,14 @@ def test_the_readme_has_no_markup_that_only_sphinx_knows() -> None:
     text = Path(ROOT, "README.rst").read_text()
     assert not re.findall(r":[a-z]+:`|:caption:", text)
     assert set(re.findall(r"^\.\. ([a-z-]+)::", text, re.MULTILINE)) <= {"code-block"}
+
+
+def test_pre_commit_runs_what_make_check_runs() -> None:
+    recipe = re.search(r"^check:.*\n((?:\t.+\n)+)", Path(ROOT, "Makefile").read_text(), re.MULTILINE)
+    assert recipe
+    text = recipe[1].replace("$(BIN)", ".venv/bin").replace("$(MAKE)", "make").replace(" $(DISCOVER)", "")
+    hooks = re.findall(r"entry: (.+?),", Path(ROOT, ".pre-commit-config.yaml").read_text())
+    assert hooks == [line.strip() for line in text.splitlines()]
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
