@@ -34,3 +34,8 @@ html_show_copyright = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
+
+
+def setup(app):
+    """Every build reads every page: the search of an incremental one has lost the index entries of the others."""
+    app.connect("env-get-outdated", lambda app, env, added, changed, removed: env.found_docs)
