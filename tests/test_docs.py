@@ -327,6 +327,23 @@ def test_links_by_path_lead_to_files(path: Path) -> None:
     assert [link for link in links if not Path(path.parent, link).exists()] == []
 
 
+HOUSE = [ROOT / "CONTRIBUTING.rst", DOCS / "concepts/architecture.rst"]
+
+
+@pytest.mark.parametrize("path", HOUSE, ids=lambda path: path.name)
+def test_each_file_that_the_pages_about_the_house_name_exists(path: Path) -> None:
+    named = re.findall(r"``((?:program_intent|tests|docs|benchmarks|\.ci)/[\w./-]*)``", path.read_text())
+    assert len(named) > 15
+    assert [name for name in named if not Path(ROOT, name).exists()] == []
+
+
+def test_the_picture_of_the_house_shows_each_room_and_no_other() -> None:
+    shown = re.findall(r"<text [^>]+>([a-z_]+)</text>", Path(DOCS, "concepts/architecture.svg").read_text())
+    rooms = {path.stem for path in Path(ROOT, "program_intent").iterdir() if path.suffix == ".py" or path.is_dir()}
+    no_room = {"__init__", "__pycache__", "apps", "migrations", "static", "templates"}
+    assert {*shown} - {"program_intent"} == rooms - no_room
+
+
 # What there is, is documented.
 
 
