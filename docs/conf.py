@@ -14,11 +14,14 @@ from django.core.management import call_command  # noqa: E402
 django.setup()
 
 from program_intent import __version__  # noqa: E402
+from program_intent.conf import SETTINGS  # noqa: E402
 
-# The schema page includes it; written anew by each build, so it cannot be out of date.
+# Two pages include what is written here anew by each build, so neither can be out of date.
 Path(DOCS, "_build").mkdir(exist_ok=True)
 SCHEMA = ["--urlconf", "program_intent.rest_api.urls", "--file", str(DOCS / "_build" / "openapi.yaml")]
 call_command("spectacular", *SCHEMA, "--validate", "--fail-on-warn")
+ROWS = [f"``{key}``\n    {each.why} Default: ``{each.default!r}``, {each.kind}.\n" for key, each in SETTINGS.items()]
+Path(DOCS, "_build", "settings.rst").write_text("\n".join(ROWS))
 
 project = "program_intent"
 copyright = "the program_intent authors"
@@ -31,3 +34,8 @@ html_show_copyright = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_maximum_signature_line_length = 80
+
+
+def setup(app):
+    """Every build reads every page: the search of an incremental one has lost the index entries of the others."""
+    app.connect("env-get-outdated", lambda app, env, added, changed, removed: env.found_docs)

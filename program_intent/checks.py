@@ -1,6 +1,5 @@
-"""System checks: a broken setting is named before the first request, with what to do about it."""
+"""System checks: a broken setting is named before the first request, with a hint how to mend it."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -13,7 +12,7 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 
-from program_intent.conf import DEFAULTS
+from program_intent.conf import SETTINGS
 from program_intent.models import ProgramIntent
 from program_intent.validation import shown
 
@@ -21,45 +20,38 @@ from program_intent.validation import shown
 _TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError)
 
 
-# Of each setting: what its value has to be, in words and as a test.
-_EXPECTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "LEARNER_LOOKUP_FIELD": ("the name of a field as a str", lambda value: isinstance(value, str)),
-    "MAX_BATCH_SIZE": ("an int above 0", lambda value: type(value) is int and value > 0),
-}
-
-
 @register()
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003: the dictionary ``PROGRAM_INTENT``, its keys and the kind of its values."""
+    """E001 to E003: ``PROGRAM_INTENT`` is a dictionary, its keys exist and its values fit."""
     configured = getattr(settings, "PROGRAM_INTENT", {})
     if not isinstance(configured, dict):
         return [
             Error(
-                f"PROGRAM_INTENT is {shown(configured)}, which is no dictionary.",
+                f"PROGRAM_INTENT is {shown(configured)}, not a dictionary.",
                 hint='Write PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}, or leave it out for the defaults.',
                 id="program_intent.E001",
             )
         ]
     return [
-        *(_unknown_key(key) for key in configured if key not in DEFAULTS),
+        *(_unknown_key(key) for key in configured if key not in SETTINGS),
         *(
             Error(
-                f"PROGRAM_INTENT[{key!r}] is {shown(configured[key])}, not {expected}.",
-                hint=f"The default is {DEFAULTS[key]!r}.",
+                f"PROGRAM_INTENT[{key!r}] is {shown(configured[key])}, not {setting.kind}.",
+                hint=f"The default is {setting.default!r}.",
                 id="program_intent.E003",
             )
-            for key, (expected, fits) in _EXPECTED.items()
-            if key in configured and not fits(configured[key])
+            for key, setting in SETTINGS.items()
+            if key in configured and not setting.fits(configured[key])
         ),
     ]
 
 
 def _unknown_key(key: Any) -> Error:
-    close = get_close_matches(shown(key).upper(), DEFAULTS, n=1)
+    close = get_close_matches(shown(key).upper(), SETTINGS, n=1)
     meant = f"Did you mean {close[0]}? " if close else ""
     return Error(
         f"PROGRAM_INTENT has the unknown key {shown(key)}.",
-        hint=f"{meant}The keys are {', '.join(DEFAULTS)}.",
+        hint=f"{meant}The keys are {', '.join(SETTINGS)}.",
         id="program_intent.E002",
     )
 
@@ -68,33 +60,31 @@ def _unknown_key(key: Any) -> Error:
 def check_learner_lookup_field(**kwargs: Any) -> list[CheckMessage]:
     """E004 to E006: the field that names learners is a unique column of the user model."""
     configured = getattr(settings, "PROGRAM_INTENT", {})
-    name = configured.get("LEARNER_LOOKUP_FIELD", "pk") if isinstance(configured, dict) else "pk"
-    if not isinstance(name, str):
-        return []
+    name = configured.get("LEARNER_LOOKUP_FIELD") if isinstance(configured, dict) else None
     with suppress(*_TOLD_BY_DJANGO):
         user = get_user_model()
         fields = [field.name for field in user._meta.fields if not field.is_relation and _is_unique(field)]
         return [
             Error(
-                f"LEARNER_LOOKUP_FIELD is {shown(name)}, which is {problem} of the user model {user._meta.label}.",
+                f"LEARNER_LOOKUP_FIELD is {shown(name)}, {problem} of the user model {user._meta.label}.",
                 hint=f"Name learners by pk or by a unique field: {', '.join(fields)}.",
-                id=f"program_intent.{number}",
+                id=f"program_intent.{check}",
             )
-            for number, problem in field_problems(user, name)
+            for check, problem in (field_problems(user, name) if isinstance(name, str) else [])
         ]
     return []
 
 
 def field_problems(user: type[Model], name: str) -> list[tuple[str, str]]:
-    """Why the field cannot name learners: the number of the error and what it is instead."""
+    """Why the field cannot name learners: the id of the check and what the field is not."""
     if name == "pk":
         return []
     try:
         field = user._meta.get_field(name)
     except FieldDoesNotExist:
-        return [("E004", "no field")]
+        return [("E004", "not a field")]
     if not isinstance(field, Field) or field.is_relation or not field.concrete:
-        return [("E005", "a relation, not a column of its own,")]
+        return [("E005", "not a column but a relation")]
     return [] if _is_unique(field) else [("E006", "not a unique field")]
 
 
@@ -111,8 +101,8 @@ def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f"USE_TZ is {shown(settings.USE_TZ)}, but intents are judged by aware times.",
-            hint="Set USE_TZ = True.",
+            f"USE_TZ is {shown(settings.USE_TZ)}, not True.",
+            hint="Set USE_TZ = True: the times of an intent are aware.",
             id="program_intent.E007",
         )
     ]
@@ -120,14 +110,14 @@ def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_one_database(**kwargs: Any) -> list[CheckMessage]:
-    """E008: users and intents are written to one database, because the insert looks up the learner."""
+    """E008: users and intents are written to one database, because an insert looks up the learner."""
     with suppress(*_TOLD_BY_DJANGO):
         users, intents = router.db_for_write(get_user_model()), router.db_for_write(ProgramIntent)
         if users != intents:
             return [
                 Error(
-                    f"Users are written to the database {users!r} and intents to {intents!r}.",
-                    hint="Users and intents live in one database: let DATABASE_ROUTERS name the same one for both.",
+                    f"Intents are written to the database {intents!r}, not to {users!r} as users are.",
+                    hint="Let DATABASE_ROUTERS name one database for both.",
                     id="program_intent.E008",
                 )
             ]
@@ -136,13 +126,13 @@ def check_one_database(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_sqlite_transactions(**kwargs: Any) -> list[CheckMessage]:
-    """W001: a request's transaction on SQLite waits for its turn to write, instead of failing."""
+    """W001: on SQLite a request's transaction waits for its turn to write and does not fail."""
     with suppress(*_TOLD_BY_DJANGO):
         return [
             Warning(
-                f"The SQLite database {alias!r} has ATOMIC_REQUESTS, and its transactions begin as readers.",
-                hint="Concurrent writes will fail with 'database is locked', whatever the timeout: "
-                f'set DATABASES[{alias!r}]["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
+                f"The SQLite database {alias!r} has ATOMIC_REQUESTS, and its transactions are DEFERRED, not IMMEDIATE.",
+                hint=f'Set DATABASES[{alias!r}]["OPTIONS"]["transaction_mode"] = "IMMEDIATE", '
+                "or concurrent writes fail with 'database is locked', whatever the timeout.",
                 id="program_intent.W001",
             )
             for alias in connections

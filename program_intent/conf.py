@@ -1,27 +1,46 @@
-"""Every setting, its default and why it exists. Read on each call, so ``override_settings`` just works."""
+"""Every setting, in the one table that the system checks and the documentation are made from.
 
-from typing import Any
+Settings are read on each call, so ``override_settings`` just works.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from django.conf import settings
 
-DEFAULTS: dict[str, Any] = {
-    # The unique field of the user model by which files, events and REST name a learner.
-    "LEARNER_LOOKUP_FIELD": "pk",
-    # The most rows one REST call may post, learners it may ask of, and entries of a page: bounds a request's memory and
-    # lock time.
-    "MAX_BATCH_SIZE": 1000,
+
+class Setting(NamedTuple):
+    default: Any
+    kind: str  # what a value has to be, in words
+    fits: Callable[[Any], bool]  # the same as a test
+    why: str
+
+
+SETTINGS = {
+    "LEARNER_LOOKUP_FIELD": Setting(
+        default="pk",
+        kind="a str that names a field",
+        fits=lambda value: isinstance(value, str),
+        why="The unique field of the host's user model by which files and REST name a learner. Python takes a user or "
+        "a primary key, whatever is set here.",
+    ),
+    "MAX_BATCH_SIZE": Setting(
+        default=1000,
+        kind="an int above 0",
+        fits=lambda value: type(value) is int and value > 0,
+        why="The most rows that one REST call may post, the most learners that it may ask about, and the most entries "
+        "of a page. It bounds a request's memory and lock time. A load's batches have bounds of their own.",
+    ),
 }
 
 
 def _get(key: str) -> Any:
-    return getattr(settings, "PROGRAM_INTENT", {}).get(key, DEFAULTS[key])
+    return getattr(settings, "PROGRAM_INTENT", {}).get(key, SETTINGS[key].default)
 
 
 def learner_lookup_field() -> str:
-    """Name of the user model's field that identifies a learner to the outside."""
     return str(_get("LEARNER_LOOKUP_FIELD"))
 
 
 def max_batch_size() -> int:
-    """Largest number of rows in one REST POST."""
     return int(_get("MAX_BATCH_SIZE"))

@@ -28,11 +28,11 @@ def test_the_test_project_has_nothing_to_complain_about() -> None:
 
 
 @pytest.mark.parametrize("value", [None, ["MAX_BATCH_SIZE"], "username", 5])
-def test_e001_program_intent_is_no_dictionary(value: object) -> None:
+def test_e001_program_intent_is_not_a_dictionary(value: object) -> None:
     with override_settings(PROGRAM_INTENT=value):
         assert found() == [
             Error(
-                f"PROGRAM_INTENT is {value!r}, which is no dictionary.",
+                f"PROGRAM_INTENT is {value!r}, not a dictionary.",
                 hint='Write PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": "username"}, or leave it out for the defaults.',
                 id="program_intent.E001",
             )
@@ -57,7 +57,7 @@ def test_e002_a_key_is_unknown(key: object, hint: str) -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1, True, 1.0, "1000", None, []])
-def test_e003_max_batch_size_is_no_positive_int(value: object) -> None:
+def test_e003_max_batch_size_is_not_a_positive_int(value: object) -> None:
     with override_settings(PROGRAM_INTENT={"MAX_BATCH_SIZE": value}):
         assert found() == [
             Error(
@@ -69,11 +69,11 @@ def test_e003_max_batch_size_is_no_positive_int(value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 1, ["username"], b"username"])
-def test_e003_learner_lookup_field_is_no_str(value: object) -> None:
+def test_e003_learner_lookup_field_is_not_a_str(value: object) -> None:
     with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": value}):
         assert found() == [
             Error(
-                f"PROGRAM_INTENT['LEARNER_LOOKUP_FIELD'] is {value!r}, not the name of a field as a str.",
+                f"PROGRAM_INTENT['LEARNER_LOOKUP_FIELD'] is {value!r}, not a str that names a field.",
                 hint="The default is 'pk'.",
                 id="program_intent.E003",
             )
@@ -85,7 +85,7 @@ def test_e004_the_user_model_lacks_the_learner_lookup_field(name: str) -> None:
     with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
         assert found() == [
             Error(
-                f"LEARNER_LOOKUP_FIELD is {name!r}, which is no field of the user model auth.User.",
+                f"LEARNER_LOOKUP_FIELD is {name!r}, not a field of the user model auth.User.",
                 hint=UNIQUE_FIELDS,
                 id="program_intent.E004",
             )
@@ -97,8 +97,7 @@ def test_e005_the_learner_lookup_field_is_a_relation(name: str) -> None:
     with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
         assert found() == [
             Error(
-                f"LEARNER_LOOKUP_FIELD is {name!r}, which is a relation, not a column of its own, "
-                "of the user model auth.User.",
+                f"LEARNER_LOOKUP_FIELD is {name!r}, not a column but a relation of the user model auth.User.",
                 hint=UNIQUE_FIELDS,
                 id="program_intent.E005",
             )
@@ -109,7 +108,7 @@ def test_e006_the_learner_lookup_field_is_not_unique() -> None:
     with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "email"}):
         assert found() == [
             Error(
-                "LEARNER_LOOKUP_FIELD is 'email', which is not a unique field of the user model auth.User.",
+                "LEARNER_LOOKUP_FIELD is 'email', not a unique field of the user model auth.User.",
                 hint=UNIQUE_FIELDS,
                 id="program_intent.E006",
             )
@@ -170,8 +169,8 @@ def test_e007_time_zones_are_off() -> None:
     with override_settings(USE_TZ=False):
         assert found() == [
             Error(
-                "USE_TZ is False, but intents are judged by aware times.",
-                hint="Set USE_TZ = True.",
+                "USE_TZ is False, not True.",
+                hint="Set USE_TZ = True: the times of an intent are aware.",
                 id="program_intent.E007",
             )
         ]
@@ -195,8 +194,8 @@ def test_e008_users_and_intents_live_in_two_databases() -> None:
     with override_settings(DATABASE_ROUTERS=[UsersElsewhere()]):
         assert found() == [
             Error(
-                "Users are written to the database 'other' and intents to 'default'.",
-                hint="Users and intents live in one database: let DATABASE_ROUTERS name the same one for both.",
+                "Intents are written to the database 'default', not to 'other' as users are.",
+                hint="Let DATABASE_ROUTERS name one database for both.",
                 id="program_intent.E008",
             )
         ]
@@ -224,9 +223,9 @@ def test_w001_transactions_of_requests_begin_as_readers_on_sqlite(
     use_databases(monkeypatch, default={}, intents={**READS_FIRST, "OPTIONS": options})
     assert found() == [
         Warning(
-            "The SQLite database 'intents' has ATOMIC_REQUESTS, and its transactions begin as readers.",
-            hint="Concurrent writes will fail with 'database is locked', whatever the timeout: "
-            'set DATABASES[\'intents\']["OPTIONS"]["transaction_mode"] = "IMMEDIATE".',
+            "The SQLite database 'intents' has ATOMIC_REQUESTS, and its transactions are DEFERRED, not IMMEDIATE.",
+            hint='Set DATABASES[\'intents\']["OPTIONS"]["transaction_mode"] = "IMMEDIATE", '
+            "or concurrent writes fail with 'database is locked', whatever the timeout.",
             id="program_intent.W001",
         )
     ]

@@ -229,11 +229,11 @@ def test_one_learner_under_two_names_of_one_load_is_one_row(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("nickname", "no field"),
-        ("", "no field"),
+        ("nickname", "not a field"),
+        ("", "not a field"),
         ("first_name", "not a unique field"),
-        ("program_intents", "a relation, not a column of its own,"),
-        ("groups", "a relation, not a column of its own,"),
+        ("program_intents", "not a column but a relation"),
+        ("groups", "not a column but a relation"),
     ],
 )
 def test_a_learner_field_that_is_no_unique_field_is_wrong_usage(report: Path, name: str, problem: str) -> None:

@@ -22,10 +22,10 @@ def test_a_setting_is_read_on_each_call() -> None:
     assert (conf.learner_lookup_field(), conf.max_batch_size()) == ("pk", 1000)
 
 
-def test_a_system_check_knows_what_each_setting_has_to_be() -> None:
-    assert checks._EXPECTED.keys() == conf.DEFAULTS.keys()
-
-
-def test_the_defaults_pass_their_own_checks() -> None:
-    with override_settings(PROGRAM_INTENT=conf.DEFAULTS):
-        assert checks.check_settings() == []
+@pytest.mark.parametrize("key", conf.SETTINGS)
+def test_each_default_is_of_the_kind_that_is_checked(key: str) -> None:
+    setting = conf.SETTINGS[key]
+    assert setting.fits(setting.default)
+    with override_settings(PROGRAM_INTENT={key: object()}):
+        (error,) = checks.check_settings()
+        assert f"not {setting.kind}." in error.msg

@@ -13,6 +13,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from html import unescape
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,7 +37,8 @@ from tests.reports import make_row, write_report
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.rst", *sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)]
+FRONT = [ROOT / name for name in ("README.rst", "CONTRIBUTING.rst", "SECURITY.rst")]
+PAGES = [*FRONT, *sorted(path for path in DOCS.rglob("*.rst") if "_build" not in path.parts)]
 
 
 def page(name: str) -> str:
@@ -311,10 +313,35 @@ def test_the_readme_has_no_markup_that_only_sphinx_knows() -> None:
     assert set(re.findall(r"^\.\. ([a-z-]+)::", text, re.MULTILINE)) <= {"code-block"}
 
 
+def test_pre_commit_runs_what_make_check_runs() -> None:
+    recipe = re.search(r"^check:.*\n((?:\t.+\n)+)", Path(ROOT, "Makefile").read_text(), re.MULTILINE)
+    assert recipe
+    text = recipe[1].replace("$(BIN)", ".venv/bin").replace("$(MAKE)", "make").replace(" $(DISCOVER)", "")
+    hooks = re.findall(r"entry: (.+?),", Path(ROOT, ".pre-commit-config.yaml").read_text())
+    assert hooks == [line.strip() for line in text.splitlines()]
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_by_path_lead_to_files(path: Path) -> None:
     links = re.findall(r"<([\w./-]+\.(?:rst|txt))>`_", path.read_text())
     assert [link for link in links if not Path(path.parent, link).exists()] == []
+
+
+HOUSE = [ROOT / "CONTRIBUTING.rst", DOCS / "concepts/architecture.rst"]
+
+
+@pytest.mark.parametrize("path", HOUSE, ids=lambda path: path.name)
+def test_each_file_that_the_pages_about_the_house_name_exists(path: Path) -> None:
+    named = re.findall(r"``((?:program_intent|tests|docs|benchmarks|\.ci)/[\w./-]*)``", path.read_text())
+    assert len(named) > 15
+    assert [name for name in named if not Path(ROOT, name).exists()] == []
+
+
+def test_the_picture_of_the_house_shows_each_room_and_no_other() -> None:
+    shown = re.findall(r"<text [^>]+>([a-z_]+)</text>", Path(DOCS, "concepts/architecture.svg").read_text())
+    rooms = {path.stem for path in Path(ROOT, "program_intent").iterdir() if path.suffix == ".py" or path.is_dir()}
+    no_room = {"__init__", "__pycache__", "apps", "migrations", "static", "templates"}
+    assert {*shown} - {"program_intent"} == rooms - no_room
 
 
 # What there is, is documented.
@@ -335,11 +362,6 @@ def test_each_exception_is_in_the_reference() -> None:
         name for name, value in vars(exceptions).items() if isinstance(value, type) and issubclass(value, Exception)
     }
     assert raised == set(re.findall(r"autoexception:: program_intent\.exceptions\.(\w+)", page("reference/errors")))
-
-
-def test_each_setting_is_in_the_reference_with_its_default() -> None:
-    rows = re.findall(r"\* - ``([A-Z_]+)``\n +- ``(.+)``", page("reference/settings"))
-    assert {name: ast.literal_eval(default) for name, default in rows} == conf.DEFAULTS
 
 
 COMMANDS = sorted(path.stem for path in Path(ROOT, "program_intent/management/commands").glob("[!_]*.py"))
@@ -384,7 +406,7 @@ def test_each_message_is_in_the_reference() -> None:
     assert [pattern for pattern in patterns if not any(re.fullmatch(pattern, literal) for literal in literals)] == []
 
 
-OF_OTHER_PAGES = ("admin.py", "checks.py", "openapi.py", "serializers.py")
+OF_OTHER_PAGES = ("admin.py", "checks.py", "conf.py", "openapi.py", "serializers.py")
 
 
 class Messages(ast.NodeVisitor):
@@ -417,6 +439,37 @@ class Messages(ast.NodeVisitor):
         pattern = "".join(re.escape(text) if isinstance(text, str) else ".+" for text in texts)
         if r"\ " in pattern and pattern.endswith((r"\.", r":\ .+")):
             self.patterns.add(pattern)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pages as ``make docs`` builds them the second time; takes some seconds."""
+    for needed in ("sphinx", "furo"):
+        pytest.importorskip(needed, reason="the documentation is built with requirements/check.txt")
+    pages = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--quiet", str(DOCS), str(pages)]
+    for _ in range(2):
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+    return pages
+
+
+@pytest.mark.slow
+def test_each_setting_is_in_the_reference_with_its_default(built: Path) -> None:
+    text = unescape(re.sub(r"<[^>]+>", "", Path(built, "reference/settings.html").read_text()))
+    for key, setting in conf.SETTINGS.items():
+        described = text.partition(f"\n{key}")[2].partition("\n")[0]
+        assert f"Default: {setting.default!r}, {setting.kind}." in described
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", ["rejects", "rejects file", "rejected rows"])
+def test_the_search_finds_load_a_report_first_for_rejects(query: str, built: Path) -> None:
+    """A main entry of the index that is equal to the query scores 100, a title 16 at most (Sphinx's searchtools.js)."""
+    text = Path(built, "searchindex.js").read_text()
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    ((document, _anchor, is_main),) = index["indexentries"][query]
+    assert (index["docnames"][document], is_main) == ("how-tos/load-a-report", True)
 
 
 def test_each_call_parameter_status_and_field_of_the_schema_is_in_the_reference() -> None:
