@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import router
 
 from program_intent import changes, cohorts, history, latest, store
-from program_intent.data import FIELDS, Certainty, Clause, Explanation, Intent, IntentChanges, Judged, Outcome
+from program_intent.data import FIELDS, Certainty, Clause, Explanation, Intent, IntentChanges, Outcome, Unchosen
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
 from program_intent.parameters import Parameters, knowing_until
@@ -23,8 +23,8 @@ __all__ = [
     "Intent",
     "IntentChanges",
     "InvalidIntent",
-    "Judged",
     "Outcome",
+    "Unchosen",
     "as_known_at",
     "count_latest_certain_intents_for_program",
     "count_latest_certain_intents_for_programs",

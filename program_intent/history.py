@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import connections
 
-from program_intent.data import Certainty, Clause, Explanation, Intent, Judged
+from program_intent.data import Certainty, Clause, Explanation, Intent, Unchosen
 from program_intent.latest import FIELDS, to_intent
 from program_intent.models import ProgramIntent
 from program_intent.validation import fits_mariadb, is_mariadb
@@ -40,15 +40,15 @@ def explain(
     counted, not_counted = [], []
     for intent in intents:
         if known_at is not None and intent.created > known_at:
-            not_counted.append(Judged(intent, Clause.NOT_YET_KNOWN))
+            not_counted.append(Unchosen(intent, Clause.NOT_YET_KNOWN))
         elif intent.effective_timestamp > as_of:
-            not_counted.append(Judged(intent, Clause.NOT_YET_EFFECTIVE))
+            not_counted.append(Unchosen(intent, Clause.NOT_YET_EFFECTIVE))
         else:
             counted.append(intent)
     # The sort is stable: what is equally certain stays newest first, and then as the rule has it.
     ranked = sorted(counted, key=lambda intent: intent.certainty is Certainty.MAYBE)
     winner = ranked[0] if ranked else None
-    lost = tuple(Judged(loser, _decided(ranked[0], loser)) for loser in ranked[1:])
+    lost = tuple(Unchosen(loser, _decided(ranked[0], loser)) for loser in ranked[1:])
     return Explanation(learner, program_uuid, as_of, known_at, winner, lost, tuple(not_counted))
 
 

@@ -133,7 +133,7 @@ class ProgramCountsSerializer(serializers.Serializer[Any]):
     MAYBE = serializers.IntegerField()
 
 
-class JudgedSerializer(serializers.Serializer[Any]):
+class UnchosenSerializer(serializers.Serializer[Any]):
     intent = ProgramIntentSerializer()
     clause = serializers.ChoiceField(CLAUSES)
     words = serializers.CharField(source="clause.words", help_text="The clause, for people.")
@@ -145,10 +145,10 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     as_of = MomentField(help_text="Now, if it was left out; UTC.")
     known_at = MomentField(allow_null=True, help_text="UTC; null if it was left out.")
     winner = ProgramIntentSerializer(allow_null=True, help_text="Null if no intent counts.")
-    lost = JudgedSerializer(
+    lost = UnchosenSerializer(
         many=True, help_text="What counts, in the order of the rule, and by which clause it is not the answer."
     )
-    not_counted = JudgedSerializer(many=True, help_text="What is not yet true or not yet known; newest first.")
+    not_counted = UnchosenSerializer(many=True, help_text="What is not yet true or not yet known; newest first.")
 
 
 class LearnersQuerySerializer(serializers.Serializer[Any]):
