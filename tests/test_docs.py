@@ -31,7 +31,7 @@ from rest_framework.settings import DEFAULTS
 
 import program_intent
 from program_intent import api, conf, data, exceptions
-from program_intent.rest_api.views import IntentsView
+from program_intent.rest_api.base import IntentsView
 from tests.reports import make_row, write_report
 
 ROOT = Path(__file__).parent.parent

@@ -1,8 +1,9 @@
-"""What drf-spectacular says of the calls, attached to the views; tests hold the examples against the real answers."""
+"""What drf-spectacular says of the operations, which the views name."""
 
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
@@ -11,17 +12,24 @@ from drf_spectacular.utils import (
     PolymorphicProxySerializer,
     extend_schema,
 )
+from rest_framework.views import APIView
 
 from program_intent.rest_api.conditional import PreconditionFailed
-from program_intent.rest_api.many_learners import (
-    ChangesView,
-    LatestCertainQueryView,
-    ProgramCountsView,
-    ProgramLatestCertainView,
+from program_intent.rest_api.examples import (
+    BATCH,
+    CHANGES,
+    COUNTS,
+    ETAG,
+    EXPLANATION,
+    INTENT,
+    NEW,
+    NO_CURSOR,
+    NO_PROGRAM,
+    REFUSED,
+    UNKNOWN,
 )
-from program_intent.rest_api.one_learner import ExplainView, LatestCertainIntentsView, ProgramIntentsView
+from program_intent.rest_api.parameters import ProgramIntentQueryErrorsSerializer
 from program_intent.rest_api.serializers import (
-    CERTAINTIES,
     ExplanationSerializer,
     HistoryPageSerializer,
     LearnerIntentsSerializer,
@@ -32,51 +40,23 @@ from program_intent.rest_api.serializers import (
     ProgramIntentChangesSerializer,
     ProgramIntentDetailSerializer,
     ProgramIntentErrorsSerializer,
-    ProgramIntentQueryErrorsSerializer,
     ProgramIntentSerializer,
     ProgramPageSerializer,
 )
 
-TAGS = ["program-intents"]
+OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {}
+HEADERS: dict[str, list[OpenApiParameter]] = {}
 
-NEW = {
-    "program_uuid": "9a241637-6370-5561-bfb1-6dd5655333f4",
-    "reason": "BUNDLE_PURCHASE",
-    "certainty": "CERTAIN_YES",
-    "effective_timestamp": "2026-02-01T09:00:00Z",
-}
-INTENT = {"id": 58051, "learner": 7, **NEW, "created": "2026-02-01T09:00:00.123456Z"}
-REFUSED = {"certainty": ["Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'YES'."]}
-UNKNOWN = {"learner": ["No user is named by 8."]}
-BATCH = {
-    "created": 1,
-    "duplicate": 0,
-    "rejected": 1,
-    "outcomes": [
-        {"status": "created", "intent": INTENT, "errors": {}},
-        {"status": "rejected", "intent": None, "errors": UNKNOWN},
-    ],
-}
-LOSER = {
-    **INTENT,
-    "id": 58050,
-    "certainty": "MAYBE",
-    "reason": "VISITED",
-    "effective_timestamp": "2026-02-02T00:00:00Z",
-}
-EXPLANATION = {
-    "learner": 7,
-    "program_uuid": NEW["program_uuid"],
-    "as_of": "2026-03-01T00:00:00Z",
-    "known_at": None,
-    "winner": INTENT,
-    "lost": [{"intent": LOSER, "clause": "CERTAIN_BEATS_MAYBE", "words": "a certain intent beats MAYBE"}],
-    "not_counted": [],
-}
-COUNTS = {"CERTAIN_YES": 2, "CERTAIN_NO": 0, "MAYBE": 1}
-CHANGES = {"intents": [INTENT], "cursor": "1.58051"}
-NO_CURSOR = {"after": ["Expected a cursor that an earlier call gave, not 'x'."]}
-ETAG = 'W/"5d41402abc4b2a76b9719d911017c592"'
+
+@cache
+def describe(view: type[APIView]) -> None:
+    """Attach to a view's operations what is said of them here."""
+    for method in (getattr(view, name) for name in view.http_method_names if hasattr(view, name)):
+        if name := getattr(method, "operation", None):
+            parameters = [*method.parameters, *HEADERS.get(name, ())]
+            OPERATIONS[name](operation_id=f"program_intents_{name}", tags=["program-intents"], parameters=parameters)(
+                method
+            )
 
 
 def example(name: str, value: Any) -> OpenApiExample:
@@ -122,57 +102,8 @@ def refused(description: str, name: str, errors: dict[str, list[str]]) -> OpenAp
     return OpenApiResponse(ProgramIntentQueryErrorsSerializer, description, [example(name, errors)])
 
 
-LEARNER = OpenApiParameter(
-    "learner",
-    description=(
-        "The user, named by the host's `LEARNER_LOOKUP_FIELD`; the caller if left out. Others need the permission"
-        " `program_intent.view_programintent`."
-    ),
-    examples=[example("By primary key", "7")],
-)
-PROGRAMS = OpenApiParameter(
-    "program_uuid",
-    OpenApiTypes.UUID,
-    many=True,
-    description="Only this program; can be given several times. All programs if left out.",
-    examples=[example("Two programs", [NEW["program_uuid"], "51032e48-04ca-5d43-901a-80cd294a21e1"])],
-)
-AS_OF = OpenApiParameter(
-    "as_of",
-    OpenApiTypes.DATETIME,
-    description="Count what was true by then; now if left out. A `+` in it is written `%2B`.",
-    examples=[example("UTC", "2026-03-01T00:00:00Z")],
-)
-KNOWN_AT = OpenApiParameter(
-    "known_at",
-    OpenApiTypes.DATETIME,
-    description="Count what had been written by then; everything if left out.",
-    examples=[example("With an offset", "2026-03-01T02:00:00+02:00")],
-)
-CERTAINTY = OpenApiParameter(
-    "certainty",
-    enum=CERTAINTIES,
-    description="Only intents that have it; all if left out.",
-    examples=[example("Certain", "CERTAIN_YES")],
-)
-LIMIT = OpenApiParameter(
-    "limit",
-    OpenApiTypes.INT,
-    description="How many are on a page: 100 if left out, at most `MAX_BATCH_SIZE`.",
-    examples=[example("A small page", 20)],
-)
-PROGRAM = OpenApiParameter(
-    "program_uuid",
-    OpenApiTypes.UUID,
-    OpenApiParameter.PATH,
-    description="The program, with or without hyphens.",
-    examples=[example("A program", NEW["program_uuid"])],
-)
-NO_PROGRAM = {"program_uuid": ["Expected a UUID, with or without hyphens, not 'x'."]}
-
-record = extend_schema(
-    operation_id="program_intents_record",
-    tags=TAGS,
+OPERATIONS["record"] = partial(
+    extend_schema,
     summary="Record intents",
     description=(
         "An object records one intent, an array many: there the good rows are kept, the bad refused, and each has its"
@@ -230,43 +161,14 @@ record = extend_schema(
     },
 )
 
-history = extend_schema(
-    operation_id="program_intents_history",
-    tags=TAGS,
+OPERATIONS["history"] = partial(
+    extend_schema,
     summary="All that was recorded of a learner",
     description=(
         "Newest first, what is not in effect yet included: by `effective_timestamp`, then by `created`, then"
         " `CERTAIN_NO`, `CERTAIN_YES`, `MAYBE`, then by `reason`. What is written while the pages are walked moves no"
         " border between them."
     ),
-    parameters=[
-        LEARNER,
-        PROGRAMS,
-        CERTAINTY,
-        OpenApiParameter(
-            "reason",
-            description="Only intents with this reason; all if left out.",
-            examples=[example("A reason", "BUNDLE_PURCHASE")],
-        ),
-        OpenApiParameter(
-            "effective_after",
-            OpenApiTypes.DATETIME,
-            description="Only what became true at this moment or later.",
-            examples=[example("From February on", "2026-02-01T00:00:00Z")],
-        ),
-        OpenApiParameter(
-            "effective_before",
-            OpenApiTypes.DATETIME,
-            description="Only what became true before this moment; not what became true at it.",
-            examples=[example("Until the end of February", "2026-03-01T00:00:00Z")],
-        ),
-        OpenApiParameter(
-            "cursor",
-            description="From `next` or `previous` of a page; the first page if left out.",
-            examples=[example("Older than an intent", "after-58051")],
-        ),
-        LIMIT,
-    ],
     responses={
         200: OpenApiResponse(
             HistoryPageSerializer,
@@ -279,33 +181,28 @@ history = extend_schema(
     },
 )
 
-latest_certain = extend_schema(
-    operation_id="program_intents_latest_certain",
-    tags=TAGS,
+HEADERS["latest_certain"] = [
+    OpenApiParameter(
+        "If-None-Match",
+        location=OpenApiParameter.HEADER,
+        description="The `ETag` of the answer that the client has.",
+        examples=[example("One answer", ETAG)],
+    ),
+    OpenApiParameter(
+        "ETag",
+        location=OpenApiParameter.HEADER,
+        description="Weak; another one when another answer would be given, also because of the time.",
+        response=[200, 304],
+        examples=[example("Weak", ETAG)],
+    ),
+]
+OPERATIONS["latest_certain"] = partial(
+    extend_schema,
     summary="The latest and most certain intents of a learner",
     description=(
         "Per program: any certain intent beats every `MAYBE`; among those left the latest `effective_timestamp` counts,"
         " then the latest `created`, then `CERTAIN_NO`, then the first reason. Ordered by `program_uuid`."
     ),
-    parameters=[
-        LEARNER,
-        PROGRAMS,
-        AS_OF,
-        KNOWN_AT,
-        OpenApiParameter(
-            "If-None-Match",
-            location=OpenApiParameter.HEADER,
-            description="The `ETag` of the answer that the client has.",
-            examples=[example("One answer", ETAG)],
-        ),
-        OpenApiParameter(
-            "ETag",
-            location=OpenApiParameter.HEADER,
-            description="Weak; another one when another answer would be given, also because of the time.",
-            response=[200, 304],
-            examples=[example("Weak", ETAG)],
-        ),
-    ],
     responses={
         200: OpenApiResponse(
             ProgramIntentSerializer(many=True),
@@ -320,23 +217,10 @@ latest_certain = extend_schema(
     },
 )
 
-explain = extend_schema(
-    operation_id="program_intents_explain",
-    tags=TAGS,
+OPERATIONS["explain"] = partial(
+    extend_schema,
     summary="Why an intent is the latest and most certain one",
     description="What won, what lost by which clause of the rule, and what does not count.",
-    parameters=[
-        LEARNER,
-        OpenApiParameter(
-            "program_uuid",
-            OpenApiTypes.UUID,
-            required=True,
-            description="The program.",
-            examples=[example("A program", NEW["program_uuid"])],
-        ),
-        AS_OF,
-        KNOWN_AT,
-    ],
     responses={
         200: OpenApiResponse(
             ExplanationSerializer, "The winner, and why no other won", [example("Two intents", EXPLANATION)]
@@ -347,9 +231,8 @@ explain = extend_schema(
     },
 )
 
-latest_certain_query = extend_schema(
-    operation_id="program_intents_latest_certain_query",
-    tags=TAGS,
+OPERATIONS["latest_certain_query"] = partial(
+    extend_schema,
     summary="The latest and most certain intents of many learners",
     description=(
         "It only reads; the learners are in a body because they fit into no URL. At most `MAX_BATCH_SIZE` learners and"
@@ -377,22 +260,13 @@ latest_certain_query = extend_schema(
     },
 )
 
-changes = extend_schema(
-    operation_id="program_intents_changes",
-    tags=TAGS,
+OPERATIONS["changes"] = partial(
+    extend_schema,
     summary="What was recorded since",
     description=(
         "Every intent once, however late it was committed; following the cursor misses none. `learner` is null where"
         " the user is gone. It needs the permission `program_intent.view_programintent`."
     ),
-    parameters=[
-        OpenApiParameter(
-            "after",
-            description="The `cursor` of the answer before; from the beginning if left out.",
-            examples=[example("Going on", CHANGES["cursor"])],
-        ),
-        LIMIT,
-    ],
     responses={
         200: OpenApiResponse(
             ProgramIntentChangesSerializer, "Empty when there is nothing new yet", [example("One intent", CHANGES)]
@@ -408,9 +282,8 @@ changes = extend_schema(
     },
 )
 
-program_latest_certain = extend_schema(
-    operation_id="program_intents_program_latest_certain",
-    tags=TAGS,
+OPERATIONS["program_latest_certain"] = partial(
+    extend_schema,
     summary="The latest and most certain intents for a program",
     description=(
         "One per learner, in the order of the learners' primary keys. A page is of so many learners, so with"
@@ -418,18 +291,6 @@ program_latest_certain = extend_schema(
         " the first. Learners whose user is gone are left out. It needs the permission"
         " `program_intent.view_programintent`."
     ),
-    parameters=[
-        PROGRAM,
-        CERTAINTY,
-        OpenApiParameter(
-            "after",
-            description="Only learners behind this one, named by the host's `LEARNER_LOOKUP_FIELD`.",
-            examples=[example("By primary key", "7")],
-        ),
-        LIMIT,
-        AS_OF,
-        KNOWN_AT,
-    ],
     responses={
         200: OpenApiResponse(
             ProgramPageSerializer, "A page", [example("The only page", {"next": None, "results": [INTENT]})]
@@ -440,15 +301,13 @@ program_latest_certain = extend_schema(
     },
 )
 
-program_counts = extend_schema(
-    operation_id="program_intents_program_counts",
-    tags=TAGS,
+OPERATIONS["program_counts"] = partial(
+    extend_schema,
     summary="How many learners mean what about a program",
     description=(
         "Learners by the certainty of their latest and most certain intent. It needs the permission"
         " `program_intent.view_programintent`."
     ),
-    parameters=[PROGRAM, AS_OF, KNOWN_AT],
     responses={
         200: OpenApiResponse(ProgramCountsSerializer, "Learners per certainty", [example("Three learners", COUNTS)]),
         400: refused("A parameter is refused", "No UUID", NO_PROGRAM),
@@ -456,15 +315,3 @@ program_counts = extend_schema(
         403: MAY_NOT_VIEW_EVERYONE,
     },
 )
-
-for method, description in {
-    ProgramIntentsView.post: record,
-    ProgramIntentsView.get: history,
-    LatestCertainIntentsView.get: latest_certain,
-    LatestCertainQueryView.post: latest_certain_query,
-    ExplainView.get: explain,
-    ChangesView.get: changes,
-    ProgramLatestCertainView.get: program_latest_certain,
-    ProgramCountsView.get: program_counts,
-}.items():
-    description(method)  # type: ignore[type-var]  # a method is what it decorates

@@ -97,25 +97,6 @@ class ProgramIntentBatchSerializer(serializers.Serializer[Any]):
     outcomes = ProgramIntentOutcomeSerializer(many=True, help_text="One per row, in the same order.")
 
 
-class ProgramIntentQueryErrorsSerializer(serializers.Serializer[Any]):
-    """Parameter to messages; `non_field_errors` where the query as a whole is refused."""
-
-    learner = Messages(required=False)
-    learners = Messages(required=False)
-    program_uuid = Messages(required=False)
-    program_uuids = Messages(required=False)
-    certainty = Messages(required=False)
-    reason = Messages(required=False)
-    effective_after = Messages(required=False)
-    effective_before = Messages(required=False)
-    as_of = Messages(required=False)
-    known_at = Messages(required=False)
-    after = Messages(required=False)
-    cursor = Messages(required=False)
-    limit = Messages(required=False)
-    non_field_errors = Messages(required=False)
-
-
 class HistoryPageSerializer(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True, help_text="The page of older intents; null if there is none.")
     previous = serializers.URLField(allow_null=True, help_text="The page of newer intents; null if there is none.")
