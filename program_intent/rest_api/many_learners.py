@@ -1,7 +1,7 @@
 """What is asked about many learners at once; all of it needs the permission."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
@@ -52,13 +52,15 @@ class ProgramLatestCertainView(ManyLearnersView):
     ) -> Response:
         query.check()
         now = timezone.now()
-        page = program_page(query.caller, program_uuid, after=after, limit=limit, as_of=as_of, known_at=known_at)
-        intents = [intent for intent in page.intents if certainty in (None, intent.certainty)]
+        intents, names, last = program_page(
+            query.caller, program_uuid, after=after, limit=limit, as_of=as_of, known_at=known_at
+        )
         # Every page answers for the moments of the first.
         moments = {"as_of": as_of.isoformat(), "known_at": (known_at or now).isoformat()}
-        following = None if page.after is None else link(query.request, after=page.after, **moments)
-        answer = {"next": following, "results": intents}
-        return Response(ProgramPageSerializer(answer, context={"learners": page.names}).data)
+        following = None if last is None else link(query.request, after=last, **moments)
+        results = [intent for intent in intents if certainty in (None, intent.certainty)]
+        answer = {"next": following, "results": results}
+        return Response(ProgramPageSerializer(answer, context={"learners": names}).data)
 
 
 class ProgramCountsView(ManyLearnersView):
@@ -129,18 +131,13 @@ def keys_of(caller: Caller, learners: list[Any]) -> list[tuple[Any, Any]]:
     return [(name, keys[name]) for name in named]
 
 
-class ProgramPage(NamedTuple):
-    """``names`` are those of the learners by primary key; ``after`` names the last, None if no more follow."""
-
-    intents: list[Intent]
-    names: dict[Any, Any]
-    after: Any
-
-
 def program_page(
     caller: Caller, program_uuid: UUID, *, after: Any, limit: int, as_of: datetime, known_at: datetime | None
-) -> ProgramPage:
-    """The next of a program's learners who have a name; who has none cannot be written to, nor gone on from."""
+) -> tuple[list[Intent], dict[Any, Any], Any]:
+    """The next of a program's learners who have a name; who has none cannot be written to, nor gone on from.
+
+    With the names by primary key, and that of the last learner if more follow.
+    """
     while True:
         intents, _ = cohorts.page_of_program(
             program_uuid, using=caller.using, after=after, limit=limit + 1, as_of=as_of, known_at=known_at
@@ -149,5 +146,5 @@ def program_page(
         names = caller.names(intent.learner_id for intent in page)
         named = [intent for intent in page if intent.learner_id in names]
         if named or not is_more:
-            return ProgramPage(named, names, names[named[-1].learner_id] if is_more else None)
+            return named, names, names[named[-1].learner_id] if is_more else None
         after = page[-1].learner_id

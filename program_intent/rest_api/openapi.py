@@ -44,42 +44,25 @@ from program_intent.rest_api.serializers import (
     ProgramPageSerializer,
 )
 
-OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {}
-HEADERS: dict[str, list[OpenApiParameter]] = {}
-
-
-@cache
-def describe(view: type[APIView]) -> None:
-    """Attach to a view's operations what is said of them here."""
-    for method in (getattr(view, name) for name in view.http_method_names if hasattr(view, name)):
-        if name := getattr(method, "operation", None):
-            parameters = [*method.parameters, *HEADERS.get(name, ())]
-            OPERATIONS[name](operation_id=f"program_intents_{name}", tags=["program-intents"], parameters=parameters)(
-                method
-            )
-
-
-def example(name: str, value: Any) -> OpenApiExample:
-    return OpenApiExample(name, value=value)
-
 
 def detail(description: str, name: str, text: str) -> OpenApiResponse:
-    return OpenApiResponse(ProgramIntentDetailSerializer, description, [example(name, {"detail": text})])
+    return OpenApiResponse(ProgramIntentDetailSerializer, description, [OpenApiExample(name, {"detail": text})])
 
 
-FORM = OpenApiRequest(NewProgramIntentSerializer, examples=[example("One intent of the caller", NEW)])
-UNAUTHENTICATED = detail("Not signed in", "Not signed in", "Authentication credentials were not provided.")
-NOT_ACCEPTABLE = detail(
-    "None of the host's renderers gives what `Accept` asks for",
-    "Not acceptable",
-    "Could not satisfy the request Accept header.",
-)
-THROTTLED = detail(
-    "More calls than the host's throttling lets pass; `Retry-After` says for how many seconds",
-    "Throttled",
-    "Request was throttled. Expected available in 5 seconds.",
-)
-OF_EVERY_CALL = {401: UNAUTHENTICATED, 406: NOT_ACCEPTABLE, 429: THROTTLED}
+FORM = OpenApiRequest(NewProgramIntentSerializer, examples=[OpenApiExample("One intent of the caller", NEW)])
+OF_EVERY_CALL = {
+    401: detail("Not signed in", "Not signed in", "Authentication credentials were not provided."),
+    406: detail(
+        "None of the host's renderers gives what `Accept` asks for",
+        "Not acceptable",
+        "Could not satisfy the request Accept header.",
+    ),
+    429: detail(
+        "More calls than the host's throttling lets pass; `Retry-After` says for how many seconds",
+        "Throttled",
+        "Request was throttled. Expected available in 5 seconds.",
+    ),
+}
 FORBIDDEN = "Not permitted, or not signed in where the host's authentication names no scheme"
 MAY_NOT_VIEW = detail(
     FORBIDDEN,
@@ -99,219 +82,237 @@ def unsupported(description: str) -> OpenApiResponse:
 
 
 def refused(description: str, name: str, errors: dict[str, list[str]]) -> OpenApiResponse:
-    return OpenApiResponse(ProgramIntentQueryErrorsSerializer, description, [example(name, errors)])
+    return OpenApiResponse(ProgramIntentQueryErrorsSerializer, description, [OpenApiExample(name, errors)])
 
 
-OPERATIONS["record"] = partial(
-    extend_schema,
-    summary="Record intents",
-    description=(
-        "An object records one intent, an array many: there the good rows are kept, the bad refused, and each has its"
-        " outcome. What is stored already is no error and changes nothing. `learner` left out is the caller; naming"
-        " others needs the permission `program_intent.add_programintent`. An array holds at most `MAX_BATCH_SIZE`"
-        " rows, 1000 unless the host set it otherwise."
-    ),
-    request={
-        "application/json": OpenApiRequest(
-            PolymorphicProxySerializer(
-                component_name="NewProgramIntents",
-                serializers=[NewProgramIntentSerializer, NewProgramIntentSerializer(many=True)],
-                resource_type_field_name=None,
-                many=False,
-            ),
-            examples=[
-                example("One intent of the caller", NEW),
-                example("Two, one of them refused", [NEW, {**NEW, "learner": 8}]),
-            ],
+# What is not in the query.
+HEADERS = {
+    "latest_certain": [
+        OpenApiParameter(
+            "If-None-Match",
+            location=OpenApiParameter.HEADER,
+            description="The `ETag` of the answer that the client has.",
+            examples=[OpenApiExample("One answer", ETAG)],
         ),
-        "application/x-www-form-urlencoded": FORM,
-        "multipart/form-data": FORM,
-    },
-    responses={
-        200: OpenApiResponse(
-            PolymorphicProxySerializer(
-                component_name="RecordedProgramIntents",
-                serializers=[ProgramIntentSerializer, ProgramIntentBatchSerializer],
-                resource_type_field_name=None,
-                many=False,
-            ),
-            "The stored intent, if it was there already; or the outcomes of an array",
-            [example("Stored already", INTENT), example("The outcomes of an array", BATCH)],
+        OpenApiParameter(
+            "ETag",
+            location=OpenApiParameter.HEADER,
+            description="Weak; another one when another answer would be given, also because of the time.",
+            response=[200, 304],
+            examples=[OpenApiExample("Weak", ETAG)],
         ),
-        201: OpenApiResponse(ProgramIntentSerializer, "The new intent", [example("The new intent", INTENT)]),
-        400: OpenApiResponse(
-            ProgramIntentErrorsSerializer,
-            "Refused: nothing was written",
-            [
-                example("A value is refused", REFUSED),
-                example(
-                    "The body is refused",
-                    {"non_field_errors": ["Expected at most 1000 intents in one call, not 1001."]},
+    ]
+}
+OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
+    "record": partial(
+        extend_schema,
+        summary="Record intents",
+        description=(
+            "An object records one intent, an array many: there the good rows are kept, the bad refused, and each has"
+            " its outcome. What is stored already is no error and changes nothing. `learner` left out is the caller;"
+            " naming others needs the permission `program_intent.add_programintent`. An array holds at most"
+            " `MAX_BATCH_SIZE` rows, 1000 unless the host set it otherwise."
+        ),
+        request={
+            "application/json": OpenApiRequest(
+                PolymorphicProxySerializer(
+                    component_name="NewProgramIntents",
+                    serializers=[NewProgramIntentSerializer, NewProgramIntentSerializer(many=True)],
+                    resource_type_field_name=None,
+                    many=False,
                 ),
-            ],
+                examples=[
+                    OpenApiExample("One intent of the caller", NEW),
+                    OpenApiExample("Two, one of them refused", [NEW, {**NEW, "learner": 8}]),
+                ],
+            ),
+            "application/x-www-form-urlencoded": FORM,
+            "multipart/form-data": FORM,
+        },
+        responses={
+            200: OpenApiResponse(
+                PolymorphicProxySerializer(
+                    component_name="RecordedProgramIntents",
+                    serializers=[ProgramIntentSerializer, ProgramIntentBatchSerializer],
+                    resource_type_field_name=None,
+                    many=False,
+                ),
+                "The stored intent, if it was there already; or the outcomes of an array",
+                [OpenApiExample("Stored already", INTENT), OpenApiExample("The outcomes of an array", BATCH)],
+            ),
+            201: OpenApiResponse(ProgramIntentSerializer, "The new intent", [OpenApiExample("The new intent", INTENT)]),
+            400: OpenApiResponse(
+                ProgramIntentErrorsSerializer,
+                "Refused: nothing was written",
+                [
+                    OpenApiExample("A value is refused", REFUSED),
+                    OpenApiExample(
+                        "The body is refused",
+                        {"non_field_errors": ["Expected at most 1000 intents in one call, not 1001."]},
+                    ),
+                ],
+            ),
+            **OF_EVERY_CALL,
+            403: detail(
+                FORBIDDEN,
+                "Not permitted",
+                "To name another learner than yourself you need the permission program_intent.add_programintent.",
+            ),
+            413: TOO_LARGE,
+            415: unsupported("The body is neither JSON nor a form, or not in UTF-8"),
+        },
+    ),
+    "history": partial(
+        extend_schema,
+        summary="All that was recorded of a learner",
+        description=(
+            "Newest first, what is not in effect yet included: by `effective_timestamp`, then by `created`, then"
+            " `CERTAIN_NO`, `CERTAIN_YES`, `MAYBE`, then by `reason`. What is written while the pages are walked moves"
+            " no border between them."
         ),
-        **OF_EVERY_CALL,
-        403: detail(
-            FORBIDDEN,
-            "Not permitted",
-            "To name another learner than yourself you need the permission program_intent.add_programintent.",
+        responses={
+            200: OpenApiResponse(
+                HistoryPageSerializer,
+                "A page",
+                [OpenApiExample("The only page", {"next": None, "previous": None, "results": [INTENT]})],
+            ),
+            400: refused("A parameter is refused, or the learner is no user", "No such learner", UNKNOWN),
+            **OF_EVERY_CALL,
+            403: MAY_NOT_VIEW,
+        },
+    ),
+    "latest_certain": partial(
+        extend_schema,
+        summary="The latest and most certain intents of a learner",
+        description=(
+            "Per program: any certain intent beats every `MAYBE`; among those left the latest `effective_timestamp`"
+            " counts, then the latest `created`, then `CERTAIN_NO`, then the first reason. Ordered by `program_uuid`."
         ),
-        413: TOO_LARGE,
-        415: unsupported("The body is neither JSON nor a form, or not in UTF-8"),
-    },
-)
+        responses={
+            200: OpenApiResponse(
+                ProgramIntentSerializer(many=True),
+                "One intent per program, ordered by `program_uuid`",
+                [OpenApiExample("One program", INTENT)],
+            ),
+            304: OpenApiResponse(description="What the client has is still the answer"),
+            400: refused("A parameter is refused, or the learner is no user", "No such learner", UNKNOWN),
+            **OF_EVERY_CALL,
+            403: MAY_NOT_VIEW,
+            412: detail("`If-Match` was sent", "If-Match", str(PreconditionFailed.default_detail)),
+        },
+    ),
+    "explain": partial(
+        extend_schema,
+        summary="Why an intent is the latest and most certain one",
+        description="What won, what lost by which clause of the rule, and what does not count.",
+        responses={
+            200: OpenApiResponse(
+                ExplanationSerializer, "The winner, and why no other won", [OpenApiExample("Two intents", EXPLANATION)]
+            ),
+            400: refused("A parameter is refused or missing, or the learner is no user", "No such learner", UNKNOWN),
+            **OF_EVERY_CALL,
+            403: MAY_NOT_VIEW,
+        },
+    ),
+    "latest_certain_query": partial(
+        extend_schema,
+        summary="The latest and most certain intents of many learners",
+        description=(
+            "It only reads; the learners are in a body because they fit into no URL. At most `MAX_BATCH_SIZE` learners"
+            " and as many programs. It needs the permission `program_intent.view_programintent`."
+        ),
+        request={
+            "application/json": OpenApiRequest(
+                LearnersQuerySerializer,
+                examples=[
+                    OpenApiExample(
+                        "One learner, one program", {"learners": [7], "program_uuids": [NEW["program_uuid"]]}
+                    )
+                ],
+            )
+        },
+        responses={
+            200: OpenApiResponse(
+                LearnerIntentsSerializer(many=True),
+                "One entry per learner, in the order asked",
+                [OpenApiExample("One learner", {"learner": 7, "intents": [INTENT]})],
+            ),
+            400: refused(
+                "A value is refused, or a learner is no user", "No such learner", {"learners": UNKNOWN["learner"]}
+            ),
+            **OF_EVERY_CALL,
+            403: MAY_NOT_VIEW_EVERYONE,
+            413: TOO_LARGE,
+            415: unsupported("The body is not JSON, or not in UTF-8"),
+        },
+    ),
+    "changes": partial(
+        extend_schema,
+        summary="What was recorded since",
+        description=(
+            "Every intent once, however late it was committed; following the cursor misses none. `learner` is null"
+            " where the user is gone or has no name. It needs the permission `program_intent.view_programintent`."
+        ),
+        responses={
+            200: OpenApiResponse(
+                ProgramIntentChangesSerializer,
+                "Empty when there is nothing new yet",
+                [OpenApiExample("One intent", CHANGES)],
+            ),
+            400: refused("A parameter is refused", "No cursor", NO_CURSOR),
+            **OF_EVERY_CALL,
+            403: MAY_NOT_VIEW_EVERYONE,
+            503: detail(
+                "The database cannot say what is still being written",
+                "A replica",
+                "Changes are followed where intents are written, and this server takes no writes.",
+            ),
+        },
+    ),
+    "program_latest_certain": partial(
+        extend_schema,
+        summary="The latest and most certain intents for a program",
+        description=(
+            "One per learner, in the order of the learners' primary keys. A page is of so many learners, so with"
+            " `certainty` it may hold fewer intents, even none, while `next` goes on. `next` carries the `as_of` and"
+            " the `known_at` of the first page, so all answer for the same moments. Learners whose user is gone, and"
+            " those without a name, are left out. It needs the permission `program_intent.view_programintent`."
+        ),
+        responses={
+            200: OpenApiResponse(
+                ProgramPageSerializer, "A page", [OpenApiExample("The only page", {"next": None, "results": [INTENT]})]
+            ),
+            400: refused("A parameter is refused, or `after` is no user", "No UUID", NO_PROGRAM),
+            **OF_EVERY_CALL,
+            403: MAY_NOT_VIEW_EVERYONE,
+        },
+    ),
+    "program_counts": partial(
+        extend_schema,
+        summary="How many learners mean what about a program",
+        description=(
+            "Learners by the certainty of their latest and most certain intent. It needs the permission"
+            " `program_intent.view_programintent`."
+        ),
+        responses={
+            200: OpenApiResponse(
+                ProgramCountsSerializer, "Learners per certainty", [OpenApiExample("Three learners", COUNTS)]
+            ),
+            400: refused("A parameter is refused", "No UUID", NO_PROGRAM),
+            **OF_EVERY_CALL,
+            403: MAY_NOT_VIEW_EVERYONE,
+        },
+    ),
+}
 
-OPERATIONS["history"] = partial(
-    extend_schema,
-    summary="All that was recorded of a learner",
-    description=(
-        "Newest first, what is not in effect yet included: by `effective_timestamp`, then by `created`, then"
-        " `CERTAIN_NO`, `CERTAIN_YES`, `MAYBE`, then by `reason`. What is written while the pages are walked moves no"
-        " border between them."
-    ),
-    responses={
-        200: OpenApiResponse(
-            HistoryPageSerializer,
-            "A page",
-            [example("The only page", {"next": None, "previous": None, "results": [INTENT]})],
-        ),
-        400: refused("A parameter is refused, or the learner is no user", "No such learner", UNKNOWN),
-        **OF_EVERY_CALL,
-        403: MAY_NOT_VIEW,
-    },
-)
 
-HEADERS["latest_certain"] = [
-    OpenApiParameter(
-        "If-None-Match",
-        location=OpenApiParameter.HEADER,
-        description="The `ETag` of the answer that the client has.",
-        examples=[example("One answer", ETAG)],
-    ),
-    OpenApiParameter(
-        "ETag",
-        location=OpenApiParameter.HEADER,
-        description="Weak; another one when another answer would be given, also because of the time.",
-        response=[200, 304],
-        examples=[example("Weak", ETAG)],
-    ),
-]
-OPERATIONS["latest_certain"] = partial(
-    extend_schema,
-    summary="The latest and most certain intents of a learner",
-    description=(
-        "Per program: any certain intent beats every `MAYBE`; among those left the latest `effective_timestamp` counts,"
-        " then the latest `created`, then `CERTAIN_NO`, then the first reason. Ordered by `program_uuid`."
-    ),
-    responses={
-        200: OpenApiResponse(
-            ProgramIntentSerializer(many=True),
-            "One intent per program, ordered by `program_uuid`",
-            [example("One program", INTENT)],
-        ),
-        304: OpenApiResponse(description="What the client has is still the answer"),
-        400: refused("A parameter is refused, or the learner is no user", "No such learner", UNKNOWN),
-        **OF_EVERY_CALL,
-        403: MAY_NOT_VIEW,
-        412: detail("`If-Match` was sent", "If-Match", str(PreconditionFailed.default_detail)),
-    },
-)
-
-OPERATIONS["explain"] = partial(
-    extend_schema,
-    summary="Why an intent is the latest and most certain one",
-    description="What won, what lost by which clause of the rule, and what does not count.",
-    responses={
-        200: OpenApiResponse(
-            ExplanationSerializer, "The winner, and why no other won", [example("Two intents", EXPLANATION)]
-        ),
-        400: refused("A parameter is refused or missing, or the learner is no user", "No such learner", UNKNOWN),
-        **OF_EVERY_CALL,
-        403: MAY_NOT_VIEW,
-    },
-)
-
-OPERATIONS["latest_certain_query"] = partial(
-    extend_schema,
-    summary="The latest and most certain intents of many learners",
-    description=(
-        "It only reads; the learners are in a body because they fit into no URL. At most `MAX_BATCH_SIZE` learners and"
-        " as many programs. It needs the permission `program_intent.view_programintent`."
-    ),
-    request={
-        "application/json": OpenApiRequest(
-            LearnersQuerySerializer,
-            examples=[example("One learner, one program", {"learners": [7], "program_uuids": [NEW["program_uuid"]]})],
-        )
-    },
-    responses={
-        200: OpenApiResponse(
-            LearnerIntentsSerializer(many=True),
-            "One entry per learner, in the order asked",
-            [example("One learner", {"learner": 7, "intents": [INTENT]})],
-        ),
-        400: refused(
-            "A value is refused, or a learner is no user", "No such learner", {"learners": UNKNOWN["learner"]}
-        ),
-        **OF_EVERY_CALL,
-        403: MAY_NOT_VIEW_EVERYONE,
-        413: TOO_LARGE,
-        415: unsupported("The body is not JSON, or not in UTF-8"),
-    },
-)
-
-OPERATIONS["changes"] = partial(
-    extend_schema,
-    summary="What was recorded since",
-    description=(
-        "Every intent once, however late it was committed; following the cursor misses none. `learner` is null where"
-        " the user is gone. It needs the permission `program_intent.view_programintent`."
-    ),
-    responses={
-        200: OpenApiResponse(
-            ProgramIntentChangesSerializer, "Empty when there is nothing new yet", [example("One intent", CHANGES)]
-        ),
-        400: refused("A parameter is refused", "No cursor", NO_CURSOR),
-        **OF_EVERY_CALL,
-        403: MAY_NOT_VIEW_EVERYONE,
-        503: detail(
-            "The database cannot say what is still being written",
-            "A replica",
-            "Changes are followed where intents are written, and this server takes no writes.",
-        ),
-    },
-)
-
-OPERATIONS["program_latest_certain"] = partial(
-    extend_schema,
-    summary="The latest and most certain intents for a program",
-    description=(
-        "One per learner, in the order of the learners' primary keys. A page is of so many learners, so with"
-        " `certainty` it may hold fewer intents, even none, while `next` goes on. All pages answer for the `as_of` of"
-        " the first. Learners whose user is gone are left out. It needs the permission"
-        " `program_intent.view_programintent`."
-    ),
-    responses={
-        200: OpenApiResponse(
-            ProgramPageSerializer, "A page", [example("The only page", {"next": None, "results": [INTENT]})]
-        ),
-        400: refused("A parameter is refused, or `after` is no user", "No UUID", NO_PROGRAM),
-        **OF_EVERY_CALL,
-        403: MAY_NOT_VIEW_EVERYONE,
-    },
-)
-
-OPERATIONS["program_counts"] = partial(
-    extend_schema,
-    summary="How many learners mean what about a program",
-    description=(
-        "Learners by the certainty of their latest and most certain intent. It needs the permission"
-        " `program_intent.view_programintent`."
-    ),
-    responses={
-        200: OpenApiResponse(ProgramCountsSerializer, "Learners per certainty", [example("Three learners", COUNTS)]),
-        400: refused("A parameter is refused", "No UUID", NO_PROGRAM),
-        **OF_EVERY_CALL,
-        403: MAY_NOT_VIEW_EVERYONE,
-    },
-)
+@cache
+def describe(view: type[APIView]) -> None:
+    """Attach to a view's operations what is said of them here."""
+    for method in (getattr(view, name) for name in view.http_method_names if hasattr(view, name)):
+        if name := getattr(method, "operation", None):
+            OPERATIONS[name](
+                operation_id=f"program_intents_{name}",
+                tags=["program-intents"],
+                parameters=[*method.parameters, *HEADERS.get(name, ())],
+            )(method)

@@ -6,7 +6,6 @@ from typing import Any
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
-from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 
@@ -14,7 +13,7 @@ from program_intent.parameters import Parameters
 from program_intent.rest_api.callers import Caller
 from program_intent.rest_api.examples import CHANGES, NEW
 from program_intent.rest_api.pages import parse_limit
-from program_intent.rest_api.serializers import CERTAINTIES, LearnersQuerySerializer, Messages
+from program_intent.rest_api.serializers import CERTAINTIES, ErrorsSerializer, LearnersQuerySerializer
 from program_intent.validation import REQUIRED, parse_certainty, parse_reason, parse_timestamp, parse_uuid
 
 
@@ -185,9 +184,7 @@ EVERY = (
 )
 
 
-class ProgramIntentQueryErrorsSerializer(serializers.Serializer[Any]):
+class ProgramIntentQueryErrorsSerializer(ErrorsSerializer):
     """Parameter to messages; `non_field_errors` where the query as a whole is refused."""
 
-    def get_fields(self) -> dict[str, "serializers.Field[Any, Any, Any, Any]"]:
-        names = (*(each.name for each in EVERY), *LearnersQuerySerializer().fields, "non_field_errors")
-        return {name: Messages(required=False) for name in names}
+    names = (*(each.name for each in EVERY), *LearnersQuerySerializer().fields)

@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from program_intent.data import Certainty, Clause, Intent
+from program_intent.data import FIELDS, Certainty, Clause, Intent
 
 CERTAINTIES = [each.value for each in Certainty]
 CLAUSES = [each.value for each in Clause]
@@ -72,15 +72,17 @@ class Messages(serializers.ListField):
     child = serializers.CharField()
 
 
-class ProgramIntentErrorsSerializer(serializers.Serializer[Any]):
+class ErrorsSerializer(serializers.Serializer[Any]):
+    names: tuple[str, ...]
+
+    def get_fields(self) -> "dict[str, serializers.Field[Any, Any, Any, Any]]":
+        return {name: Messages(required=False) for name in (*self.names, "non_field_errors")}
+
+
+class ProgramIntentErrorsSerializer(ErrorsSerializer):
     """Field name to messages; `non_field_errors` where the body as a whole is refused."""
 
-    learner = Messages(required=False)
-    program_uuid = Messages(required=False)
-    reason = Messages(required=False)
-    certainty = Messages(required=False)
-    effective_timestamp = Messages(required=False)
-    non_field_errors = Messages(required=False)
+    names = FIELDS
 
 
 class ProgramIntentOutcomeSerializer(serializers.Serializer[Any]):
