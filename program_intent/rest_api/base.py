@@ -1,12 +1,9 @@
-"""What all calls share: who is let in, how they are asked, and the shape of errors."""
+"""What all calls share: who is let in, and the shape of errors."""
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
-from django.http.response import HttpResponseBase
 from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
@@ -16,9 +13,6 @@ from rest_framework.schemas import DefaultSchema
 from rest_framework.views import APIView
 
 from program_intent.exceptions import ChangesError, InvalidIntent
-from program_intent.parameters import read_from
-from program_intent.rest_api.callers import VIEW, Caller
-from program_intent.rest_api.parameters import Parameter, Query
 from program_intent.rest_api.parsers import FormParser, JSONParser, MultiPartParser
 
 
@@ -71,23 +65,3 @@ class IntentsView(APIView):
         elif isinstance(exc, ChangesError):
             exc = NotFollowable(str(exc))
         return super().handle_exception(exc)
-
-
-def operation(
-    name: str, *parameters: Parameter, permission: str = VIEW, using: Callable[[], str] = read_from
-) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
-    """Hands a view's method the query that a request is, and the value of each parameter by its name.
-
-    ``openapi`` describes the operation by that name; the permission is what naming other learners needs.
-    """
-
-    def decorated(method: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-        @wraps(method)
-        def handle(view: APIView, request: Request, **path: str) -> HttpResponseBase:
-            query = Query(request, Caller(request.user, permission=permission, using=using()))
-            return method(view, query, **query.values(parameters, path))
-
-        handle.operation, handle.parameters = name, parameters  # type: ignore[attr-defined]
-        return handle
-
-    return decorated

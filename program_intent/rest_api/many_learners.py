@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from program_intent import api, cohorts, conf
 from program_intent.data import Certainty, Intent
 from program_intent.parameters import written_to
-from program_intent.rest_api.base import IntentsView, operation
+from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.callers import Caller, MayViewEveryone
 from program_intent.rest_api.pages import link
 from program_intent.rest_api.parameters import (
@@ -23,9 +23,9 @@ from program_intent.rest_api.parameters import (
     KNOWN_AT,
     LIMIT,
     PROGRAM_IN_PATH,
-    Query,
 )
 from program_intent.rest_api.parsers import JSONParser
+from program_intent.rest_api.queries import Query, operation
 from program_intent.rest_api.serializers import (
     LearnerIntentsSerializer,
     ProgramIntentChangesSerializer,

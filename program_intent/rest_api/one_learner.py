@@ -13,7 +13,7 @@ from program_intent import api
 from program_intent.data import Certainty
 from program_intent.history import intents_of, page_of, parse_cursor
 from program_intent.rest_api import conditional
-from program_intent.rest_api.base import IntentsView, operation
+from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.pages import link
 from program_intent.rest_api.parameters import (
     AS_OF,
@@ -27,8 +27,8 @@ from program_intent.rest_api.parameters import (
     PROGRAM,
     PROGRAMS,
     REASON,
-    Query,
 )
+from program_intent.rest_api.queries import Query, operation
 from program_intent.rest_api.record import RecordView
 from program_intent.rest_api.serializers import (
     ExplanationSerializer,

@@ -1,76 +1,12 @@
 """The parameters of the calls, each said once: for its parsing, for the schema and for the names of errors."""
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
-from typing import Any
-
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter
-from rest_framework.exceptions import ValidationError
-from rest_framework.request import Request
 
-from program_intent.parameters import Parameters
-from program_intent.rest_api.callers import Caller
 from program_intent.rest_api.examples import CHANGES, NEW
 from program_intent.rest_api.pages import parse_limit
+from program_intent.rest_api.queries import Parameter, Query, optional
 from program_intent.rest_api.serializers import CERTAINTIES, ErrorsSerializer, LearnersQuerySerializer
-from program_intent.validation import REQUIRED, parse_certainty, parse_reason, parse_timestamp, parse_uuid
-
-
-class Query(Parameters):
-    """A request and who asks; ``check`` refuses together what is wrong with the values of its parameters."""
-
-    def __init__(self, request: Request, caller: Caller) -> None:
-        super().__init__(caller.using)
-        self.request = request
-        self.caller = caller
-
-    def values(self, parameters: Iterable["Parameter"], path: Mapping[str, str]) -> dict[str, Any]:
-        """The value of each parameter by its name.
-
-        :raises ValidationError: one is missing, or given more often than it may be.
-        """
-        given = self.request.query_params
-        texts = {each: [path[each.name]] if each.name in path else given.getlist(each.name) for each in parameters}
-        repeated = {
-            each.name: [f"Expected one value, not {len(found)}."]
-            for each, found in texts.items()
-            if len(found) > 1 and not each.many
-        }
-        if repeated:
-            raise ValidationError(repeated)
-        return {each.name: self._value(each, found) for each, found in texts.items()}
-
-    def _value(self, parameter: "Parameter", texts: list[str]) -> Any:
-        if parameter.required and not texts:
-            raise ValidationError({parameter.name: [REQUIRED]})
-        given = texts if parameter.many else next(iter(texts), None)
-        return self.parsed(parameter.name, partial(parameter.parse, self), given)
-
-
-class Parameter(OpenApiParameter):
-    """What the schema says of a parameter, and how a query parses its text: None if it was left out, a list if many.
-
-    Without a parser the text is handed on as it is.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        type: Any = str,
-        *,
-        parse: Callable[[Query, Any], Any] = lambda query, text: text,
-        example: tuple[str, Any],
-        **described: Any,
-    ) -> None:
-        title, value = example
-        super().__init__(name, type, examples=[OpenApiExample(title, value=value)], **described)
-        self.parse = parse
-
-
-def _optional(parse: Callable[[str], Any]) -> Callable[[Query, str | None], Any]:
-    return lambda query, text: None if text is None else parse(text)
-
+from program_intent.validation import parse_certainty, parse_reason, parse_timestamp, parse_uuid
 
 LEARNER = Parameter(
     "learner",
@@ -122,27 +58,27 @@ KNOWN_AT = Parameter(
 CERTAINTY = Parameter(
     "certainty",
     enum=CERTAINTIES,
-    parse=_optional(parse_certainty),
+    parse=optional(parse_certainty),
     description="Only intents that have it; all if left out.",
     example=("Certain", "CERTAIN_YES"),
 )
 REASON = Parameter(
     "reason",
-    parse=_optional(parse_reason),
+    parse=optional(parse_reason),
     description="Only intents with this reason; all if left out.",
     example=("A reason", "BUNDLE_PURCHASE"),
 )
 EFFECTIVE_AFTER = Parameter(
     "effective_after",
     OpenApiTypes.DATETIME,
-    parse=_optional(parse_timestamp),
+    parse=optional(parse_timestamp),
     description="Only what became true at this moment or later.",
     example=("From February on", "2026-02-01T00:00:00Z"),
 )
 EFFECTIVE_BEFORE = Parameter(
     "effective_before",
     OpenApiTypes.DATETIME,
-    parse=_optional(parse_timestamp),
+    parse=optional(parse_timestamp),
     description="Only what became true before this moment; not what became true at it.",
     example=("Until the end of February", "2026-03-01T00:00:00Z"),
 )

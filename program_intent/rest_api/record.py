@@ -10,9 +10,9 @@ from rest_framework.response import Response
 from program_intent import api, conf
 from program_intent.data import Outcome
 from program_intent.parameters import written_to
-from program_intent.rest_api.base import IntentsView, operation
+from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.callers import ADD, Caller
-from program_intent.rest_api.parameters import Query
+from program_intent.rest_api.queries import Query, operation
 from program_intent.rest_api.serializers import ProgramIntentBatchSerializer, ProgramIntentSerializer
 
 
