@@ -7,13 +7,10 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from django.db import router
-
 from program_intent import history
-from program_intent.data import FIELDS, Certainty, Clause, Explanation, Intent, IntentChanges, Judged, Outcome
+from program_intent.data import FIELDS, Certainty, Clause, Explanation, Intent, IntentChanges, Outcome, Unchosen
 from program_intent.exceptions import InvalidIntent
-from program_intent.models import ProgramIntent
-from program_intent.parameters import Parameters, knowing_until
+from program_intent.parameters import Parameters, knowing_until, read_from, written_to
 from program_intent.read import changes, latest, many
 from program_intent.read import program as programs_read
 from program_intent.store.record import record
@@ -26,8 +23,8 @@ __all__ = [
     "Intent",
     "IntentChanges",
     "InvalidIntent",
-    "Judged",
     "Outcome",
+    "Unchosen",
     "as_known_at",
     "count_latest_certain_intents_for_program",
     "count_latest_certain_intents_for_programs",
@@ -68,13 +65,14 @@ def record_intent(
     return outcome.intent, outcome.status == "created"
 
 
-def record_intents(rows: Iterable[Mapping[str, Any]]) -> list[Outcome]:
+def record_intents(rows: Iterable[Mapping[str, Any]], *, learner_field: str = "pk") -> list[Outcome]:
     """Record many intents at once: one outcome per row, in the same order; the good are kept, the bad refused.
 
     :param rows: mappings with the keys learner, program_uuid, reason, certainty and, optionally,
         effective_timestamp, with the values that :func:`record_intent` takes.
+    :param learner_field: the user model's unique field whose values name the learners; a user names themself under any.
     """
-    return record(rows)
+    return record(rows, learner_field=learner_field)
 
 
 @contextmanager
@@ -90,7 +88,7 @@ def as_known_at(moment: datetime | str) -> Iterator[None]:
 
     :raises InvalidIntent: the moment is malformed, named ``known_at`` in ``errors``.
     """
-    given = _read()
+    given = Parameters(read_from())
     known = given.parsed("known_at", parse_timestamp, moment)
     given.check()
     with knowing_until(known):
@@ -112,7 +110,7 @@ def get_latest_certain_intents(
     :param known_at: count what had been written by then, aware; everything if left out.
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
-    given = _read()
+    given = Parameters(read_from())
     key, programs = given.learner(learner), given.programs(program_uuids)
     moment, known = given.as_of(as_of), given.known_at(known_at)
     given.check()
@@ -147,7 +145,7 @@ def get_latest_certain_intents_for_learners(
     :param learners: users, or primary keys; each has an entry under the primary key, empty if there are no intents.
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
-    given = _read()
+    given = Parameters(read_from())
     keys, programs = given.learners(learners), given.programs(program_uuids)
     moment, known = given.as_of(as_of), given.known_at(known_at)
     given.check()
@@ -177,7 +175,7 @@ def iter_latest_certain_intents_for_program(
     :param after: a user or a user's primary key: continue behind this learner.
     :raises InvalidIntent: at once, a parameter is malformed, named in ``errors``.
     """
-    given = _read()
+    given = Parameters(read_from())
     program = given.program(program_uuid)
     wanted = None if certainty is None else given.parsed("certainty", parse_certainty, certainty)
     start = None if after is None else given.learner(after, name="after")
@@ -195,7 +193,7 @@ def count_latest_certain_intents_for_program(
 
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
-    given = _read()
+    given = Parameters(read_from())
     program, moment, known = given.program(program_uuid), given.as_of(as_of), given.known_at(known_at)
     given.check()
     return programs_read.counts([program], using=given.using, as_of=moment, known_at=known)[program]
@@ -212,7 +210,7 @@ def count_latest_certain_intents_for_programs(
     :param program_uuids: these programs, also those without intents; if left out, all that have one that counts.
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
-    given = _read()
+    given = Parameters(read_from())
     programs, moment, known = given.programs(program_uuids), given.as_of(as_of), given.known_at(known_at)
     given.check()
     return programs_read.counts(programs, using=given.using, as_of=moment, known_at=known)
@@ -224,12 +222,12 @@ def get_intent_history(learner: Any, *, program_uuid: UUID | str | None = None) 
     :param program_uuid: only this program; all if left out.
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
-    given = _read()
+    given = Parameters(read_from())
     key = given.learner(learner)
-    program = None if program_uuid is None else given.program(program_uuid)
+    programs = None if program_uuid is None else [given.program(program_uuid)]
     known = given.known_at(None)
     given.check()
-    return history.history(key, using=given.using, program_uuid=program, known_at=known)
+    return history.history(key, using=given.using, program_uuids=programs, known_at=known)
 
 
 def explain_latest_certain_intent(
@@ -246,11 +244,11 @@ def explain_latest_certain_intent(
 
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
-    given = _read()
+    given = Parameters(read_from())
     key, program = given.learner(learner), given.program(program_uuid)
     moment, known = given.as_of(as_of), given.known_at(known_at)
     given.check()
-    intents = history.history(key, using=given.using, program_uuid=program, known_at=None)
+    intents = history.history(key, using=given.using, program_uuids=[program], known_at=None)
     return history.explain(intents, learner=key, program_uuid=program, as_of=moment, known_at=known)
 
 
@@ -274,12 +272,8 @@ def get_intent_changes(*, after: str | None = None, limit: int = 1000) -> Intent
     :raises ChangesError: in a transaction of PostgreSQL that is REPEATABLE READ or SERIALIZABLE, on a replica, or on
         a database other than SQLite, PostgreSQL, MariaDB and MySQL.
     """
-    given = Parameters(router.db_for_write(ProgramIntent))
+    given = Parameters(written_to())
     parse = partial(changes.parse_cursor, known_at=given.known_at(None))
     start, size = given.parsed("after", parse, after), given.limit(limit)
     given.check()
     return changes.changes(start, limit=size, using=given.using)
-
-
-def _read() -> Parameters:
-    return Parameters(router.db_for_read(ProgramIntent))

@@ -64,7 +64,7 @@ class IntentChanges:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Unchosen:
     """An intent that is not the answer, and why."""
 
     intent: Intent
@@ -84,15 +84,15 @@ class Explanation:
     as_of: datetime
     known_at: datetime | None
     winner: Intent | None
-    lost: tuple[Judged, ...]
-    not_counted: tuple[Judged, ...]
+    lost: tuple[Unchosen, ...]
+    not_counted: tuple[Unchosen, ...]
 
     def __str__(self) -> str:
         # A key may be any text, and this one goes to a terminal.
         learner = repr(self.learner_id) if isinstance(self.learner_id, str) else self.learner_id
         known = f", as known at {_shown(self.known_at)}" if self.known_at else ""
         lines = [f"Learner {learner}, program {self.program_uuid}, as of {_shown(self.as_of)}{known}:"]
-        verdicts = [(judged.clause.words, judged.intent) for judged in (*self.lost, *self.not_counted)]
+        verdicts = [(each.clause.words, each.intent) for each in (*self.lost, *self.not_counted)]
         if self.winner:
             verdicts = [("the answer", self.winner), *verdicts]
         else:

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connections
+from django.db import connections, router
 from django.utils import timezone
 
 from program_intent.exceptions import InvalidIntent
+from program_intent.models import ProgramIntent
 from program_intent.validation import Refused, learner_parser, parse_timestamp, parse_uuid, shown
 
 T = TypeVar("T")
@@ -18,6 +19,15 @@ T = TypeVar("T")
 _LONGEST_PAGE = 2**31 - 1
 # The moments of the blocks that are open.
 _known_at: ContextVar[tuple[datetime, ...]] = ContextVar("program_intent_known_at", default=())
+
+
+def read_from() -> str:
+    """The database that reads ask; it may be a replica."""
+    return router.db_for_read(ProgramIntent)
+
+
+def written_to() -> str:
+    return router.db_for_write(ProgramIntent)
 
 
 class Parameters:

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from program_intent import admin, timeline
+from program_intent.admin import ProgramIntentAdmin, pages, timeline
 from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
 from tests.builders import MOMENT, PROGRAM, make_intent, make_user, store_history
@@ -272,7 +272,7 @@ def test_the_search_box_says_what_it_takes(admin_client: Client) -> None:
 
 @pytest.fixture
 def pages_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admin.ProgramIntentAdmin, "list_per_page", 2)
+    monkeypatch.setattr(ProgramIntentAdmin, "list_per_page", 2)
 
 
 def linked_pages(client: Client, **parameters: Any) -> set[str]:
@@ -351,7 +351,7 @@ def fill(start: int, stop: int) -> None:
 
 @pytest.fixture
 def small_bounds(monkeypatch: pytest.MonkeyPatch, pages_of_two: None) -> None:
-    monkeypatch.setattr(admin, "MAX_EXAMINED", 20)
+    monkeypatch.setattr(pages, "MAX_EXAMINED", 20)
 
 
 @pytest.mark.usefixtures("plans_as_for_a_large_table", "small_bounds")

@@ -15,8 +15,8 @@ from pytest_django.live_server_helper import LiveServer
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 import test_settings
+from program_intent.admin.timeline import DRAWN
 from program_intent.models import ProgramIntent
-from program_intent.timeline import DRAWN
 from tests.builders import PROGRAM, make_user, store_history
 
 PROGRAMS = ("chromium", "chromedriver")

@@ -117,6 +117,14 @@ def test_one_call_shares_one_time_of_writing(learner: Any) -> None:
     assert len(stored_intents()) == 5
 
 
+def test_rows_may_name_learners_by_another_field_and_a_user_by_any(learner: Any) -> None:
+    named = [make_row(learner=value, reason=f"R{n}") for n, value in enumerate([learner.username, learner, learner.pk])]
+    outcomes = record_intents(named, learner_field="username")
+    assert statuses(outcomes) == ["created", "created", "rejected"]
+    assert [intent.learner_id for intent in stored_intents()] == [learner.pk, learner.pk]
+    assert set(outcomes[2].errors) == {"learner"}
+
+
 def test_the_good_rows_are_kept_the_bad_refused_and_the_order_is_theirs(learner: Any) -> None:
     good, late = make_row(learner=learner), make_row(learner=str(learner.pk), effective_timestamp=MOMENT)
     unknown, bad = make_row(learner=NOBODY), make_row(learner=learner, reason="", certainty="SURE")

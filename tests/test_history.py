@@ -14,7 +14,7 @@ from program_intent import engines
 from program_intent.api import (
     Clause,
     InvalidIntent,
-    Judged,
+    Unchosen,
     as_known_at,
     explain_latest_certain_intent,
     get_intent_history,
@@ -176,14 +176,14 @@ def test_every_intent_has_the_verdict_of_the_rule_and_the_winner_is_the_answer(
             chosen = oracle.latest_certain(stored, learner.pk, as_of, known_at, None)
             for program_uuid in PROGRAMS:
                 winner = chosen.get(program_uuid)
-                judged = [
-                    Judged(intent, verdict(intent, winner, as_of, known_at))
+                unchosen = [
+                    Unchosen(intent, verdict(intent, winner, as_of, known_at))
                     for intent in newest_first(stored)
                     if (intent.learner_id, intent.program_uuid) == (learner.pk, program_uuid) and intent != winner
                 ]
-                lost = [each for each in judged if each.clause in IN_THE_ORDER_OF_THE_RULE]
+                lost = [each for each in unchosen if each.clause in IN_THE_ORDER_OF_THE_RULE]
                 lost.sort(key=lambda each: oracle.place(each.intent))
-                not_counted = [each for each in judged if each.clause not in IN_THE_ORDER_OF_THE_RULE]
+                not_counted = [each for each in unchosen if each.clause not in IN_THE_ORDER_OF_THE_RULE]
                 explanation = explain_latest_certain_intent(learner, program_uuid, as_of=as_of, known_at=known_at)
                 assert explanation == Explanation(
                     learner.pk, program_uuid, as_of, known_at, winner, tuple(lost), tuple(not_counted)
@@ -265,7 +265,7 @@ def test_the_first_of_the_losers_would_win_if_the_winner_were_not_there(learner:
         {"reason": "NEWER", "certainty": MAYBE, "effective_timestamp": LATER},
         {"reason": "SURER"},
     )
-    assert [judged.intent.reason for judged in explain_latest_certain_intent(learner, PROGRAM).lost] == [
+    assert [each.intent.reason for each in explain_latest_certain_intent(learner, PROGRAM).lost] == [
         "SURER",
         "NEWER",
     ]
@@ -279,7 +279,7 @@ def test_each_loser_is_compared_with_the_winner_and_not_with_its_neighbour(learn
         {"reason": "THIRD"},
     )
     lost = explain_latest_certain_intent(learner, PROGRAM).lost
-    assert [(judged.intent.reason, judged.clause) for judged in lost] == [
+    assert [(each.intent.reason, each.clause) for each in lost] == [
         ("SECOND", Clause.LATER_EFFECTIVE),
         ("THIRD", Clause.LATER_EFFECTIVE),
     ]
@@ -298,7 +298,7 @@ def test_what_is_not_counted_says_why(learner: Any, intent: dict[str, Any], clau
     store(learner, intent)
     explanation = explain_latest_certain_intent(learner, PROGRAM, as_of=MOMENT, known_at=MOMENT)
     assert (explanation.winner, explanation.lost) == (None, ())
-    assert [judged.clause for judged in explanation.not_counted] == [clause]
+    assert [each.clause for each in explanation.not_counted] == [clause]
 
 
 def test_the_moments_are_those_that_were_asked_about(learner: Any) -> None:

@@ -1,10 +1,14 @@
 """Imports only point downwards, optional packages stay optional, and the models match the migrations."""
 
+import ast
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from django.db import connection
 
 from program_intent.models import ProgramIntent
@@ -83,7 +87,43 @@ def test_the_table_has_two_indexes_besides_the_primary_key_and_no_foreign_key(db
     assert [each["columns"] for each in constraints if each["foreign_key"]] == []
 
 
-def test_imports_only_point_downwards() -> None:
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the package, with the contracts beside it."""
+    shutil.copy(ROOT / ".importlinter", tmp_path)
+    return Path(shutil.copytree(ROOT / "program_intent", tmp_path / "program_intent"))
+
+
+def lint(package: Path) -> subprocess.CompletedProcess[str]:
+    """What import-linter says of the package if each text that names one of its modules is an import."""
+    paths = {path: path.relative_to(package.parent).with_suffix("") for path in package.rglob("*.py")}
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in paths.values()} - {package.name}
+    for path in paths:
+        nodes = ast.walk(ast.parse(path.read_text()))
+        texts = {node.value.rstrip(".") for node in nodes if isinstance(node, ast.Constant) and type(node.value) is str}
+        with path.open("a") as file:
+            file.writelines(f"import {module}\n" for module in modules & texts)
     command: list[str | Path] = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return subprocess.run(command, cwd=package.parent, capture_output=True, text=True)
+
+
+def test_imports_only_point_downwards_and_in_no_circle(package: Path) -> None:
+    result = lint(package)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "contract"),
+    [
+        ("rest_api/openapi.py", "program_intent.rest_api.base", "No module or package imports one that imports it"),
+        ("rest_api/record.py", "program_intent.store", "rest_api stands on api and the reads"),
+        ("admin/pages.py", "program_intent.engines.sql", "admin stands on api and the model"),
+        ("data.py", "program_intent.api", "Imports point one way"),
+    ],
+)
+def test_an_import_that_is_a_text_is_seen(package: Path, module: str, text: str, contract: str) -> None:
+    with Path(package, module).open("a") as file:
+        file.write(f"import_module({text!r})\n")
+    result = lint(package)
+    assert result.returncode == 1
+    assert re.findall(f"{contract}.*?(KEPT|BROKEN)", result.stdout, re.DOTALL)[:1] == ["BROKEN"], result.stdout

@@ -2,9 +2,11 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import Mock
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -18,11 +20,9 @@ from rest_framework.test import APIClient
 from rest_framework.throttling import BaseThrottle
 
 from program_intent import api
-from program_intent.data import FIELDS
 from program_intent.exceptions import ChangesError
-from program_intent.rest_api import openapi
-from program_intent.rest_api.serializers import ProgramIntentErrorsSerializer
-from program_intent.rest_api.views import IntentsView
+from program_intent.rest_api import examples
+from program_intent.rest_api.base import IntentsView
 from tests.rest import CHANGES, COUNTS, EXPLAIN, LATEST, OF_PROGRAM, PROGRAM, QUERY, READS, RECORD
 
 PREFIX = "/api/program-intent/"
@@ -135,6 +135,15 @@ def test_each_parameter_that_is_read_is_documented(schema: Any, url: str) -> Non
     assert queried == set(READS[url])
 
 
+def test_the_moments_that_a_link_carries_are_documented(client: APIClient, schema: Any) -> None:
+    for learner in (7, User.objects.create(username="bob").pk):
+        client.post(RECORD, {**examples.NEW, "learner": learner}, format="json")
+    following = client.get(OF_PROGRAM, {"limit": 1}).json()["next"]
+    carried = parse_qs(urlsplit(following).query).keys() - {"limit", "after"}
+    description = operations(schema)["program_latest_certain"]["description"]
+    assert set(re.findall("`(as_of|known_at)`", description)) == carried
+
+
 def test_the_tag_of_an_answer_is_documented(schema: Any) -> None:
     latest = operations(schema)["latest_certain"]
     assert "If-None-Match" in {parameter["name"] for parameter in latest["parameters"] if parameter["in"] == "header"}
@@ -151,29 +160,29 @@ def test_every_body_and_parameter_has_examples_that_its_schema_allows(schema: An
 
 
 def test_the_examples_are_what_the_api_answers(client: APIClient, schema: Any) -> None:
-    examples = schema["paths"][RECORD]["post"]["requestBody"]["content"]["application/json"]["examples"]
-    one, two = (example["value"] for example in examples.values())
+    sent = schema["paths"][RECORD]["post"]["requestBody"]["content"]["application/json"]["examples"]
+    one, two = (example["value"] for example in sent.values())
 
     batch = client.post(RECORD, two, format="json").json()
-    assert without_what_varies(batch) == without_what_varies(openapi.BATCH)
+    assert without_what_varies(batch) == without_what_varies(examples.BATCH)
     intent = client.post(RECORD, one, format="json").json()
-    assert without_what_varies(intent) == without_what_varies(openapi.INTENT)
+    assert without_what_varies(intent) == without_what_varies(examples.INTENT)
     refused = client.post(RECORD, {**one, "certainty": "YES"}, format="json")
-    assert refused.json() == openapi.REFUSED
+    assert refused.json() == examples.REFUSED
     for url in (LATEST, RECORD, EXPLAIN):
-        assert client.get(url, {"learner": 8}).json() == openapi.UNKNOWN
+        assert client.get(url, {"learner": 8}).json() == examples.UNKNOWN
     too_many = client.post(RECORD, [one] * 1001, format="json").json()
     assert too_many in [example["value"] for example in dict(bodies(schema))["record 400"]["examples"].values()]
 
 
 def test_the_examples_of_reads_are_what_the_api_answers(client: APIClient, schema: Any) -> None:
-    for example in (openapi.NEW, {**openapi.LOSER, "learner": 7}):
+    for example in (examples.NEW, {**examples.LOSER, "learner": 7}):
         client.post(RECORD, example, format="json")
-    examples = {place: next(iter(body["examples"].values()))["value"] for place, body in bodies(schema)}
+    shown = {place: next(iter(body["examples"].values()))["value"] for place, body in bodies(schema)}
     explanation = client.get(EXPLAIN, {"program_uuid": PROGRAM, "as_of": "2026-03-01T00:00:00Z"}).json()
-    assert without_what_varies(explanation) == without_what_varies(openapi.EXPLANATION)
-    assert client.get(f"{CHANGES}?after={openapi.CHANGES['cursor']}").status_code == 200
-    query = examples["latest_certain_query application/json"]
+    assert without_what_varies(explanation) == without_what_varies(examples.EXPLANATION)
+    assert client.get(f"{CHANGES}?after={examples.CHANGES['cursor']}").status_code == 200
+    query = shown["latest_certain_query application/json"]
     answers = {
         "latest_certain 200": client.get(LATEST),
         "latest_certain_query 200": client.post(QUERY, query, format="json"),
@@ -185,7 +194,7 @@ def test_the_examples_of_reads_are_what_the_api_answers(client: APIClient, schem
         "program_latest_certain 400": client.get(OF_PROGRAM.replace(PROGRAM, "x")),
     }
     for place, response in answers.items():
-        assert without_what_varies(response.json()) == without_what_varies(examples[place]), place
+        assert without_what_varies(response.json()) == without_what_varies(shown[place]), place
 
 
 def answers_of_every_call(client: APIClient) -> Iterator[tuple[str, Any]]:
@@ -196,7 +205,7 @@ def answers_of_every_call(client: APIClient) -> Iterator[tuple[str, Any]]:
 
 
 def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    row = {**openapi.NEW, "learner": 7}
+    row = {**examples.NEW, "learner": 7}
     anonymous, powerless = APIClient(), APIClient()
     powerless.force_authenticate(User.objects.create(username="bob"))
     answers = {
@@ -212,7 +221,7 @@ def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monk
         "latest_certain 412": client.get(LATEST, headers={"If-Match": '"a"'}),
         "history 200": client.get(RECORD),
         "history 200 of pages": client.get(RECORD, {"limit": 1}),
-        "explain 200": client.get(EXPLAIN, {"program_uuid": PROGRAM, "known_at": openapi.NEW["effective_timestamp"]}),
+        "explain 200": client.get(EXPLAIN, {"program_uuid": PROGRAM, "known_at": examples.NEW["effective_timestamp"]}),
         "explain 400": client.get(EXPLAIN),
         "latest_certain_query 200": client.post(QUERY, {"learners": ["7"]}, format="json"),
         "latest_certain_query 400": client.post(QUERY, {"program_uuids": 5}, format="json"),
@@ -245,8 +254,3 @@ def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monk
         call, status, *_ = name.split()
         assert response.status_code == int(status), name
         assert problems(schema, documented[f"{call} {status}"]["schema"], response.json()) == [], name
-
-
-def test_errors_are_documented_for_every_field_that_is_judged() -> None:
-    """What is not documented would not be answered either."""
-    assert set(ProgramIntentErrorsSerializer().fields) == {*FIELDS, "non_field_errors"}

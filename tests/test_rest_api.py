@@ -24,7 +24,7 @@ from rest_framework.test import APIClient
 from program_intent import rest_api
 from program_intent.api import get_latest_certain_intents, record_intent
 from program_intent.models import ProgramIntent
-from program_intent.rest_api.views import IntentsView
+from program_intent.rest_api.base import IntentsView
 from tests.rest import (
     ADD,
     LATEST,

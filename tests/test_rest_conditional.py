@@ -10,7 +10,7 @@ from pytest_django import DjangoAssertNumQueries, Settings
 from rest_framework.renderers import BrowsableAPIRenderer, JSONRenderer
 from rest_framework.test import APIClient
 
-from program_intent.rest_api.views import IntentsView
+from program_intent.rest_api.base import IntentsView
 from tests.rest import (
     LATER,
     LATEST,

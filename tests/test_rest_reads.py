@@ -20,7 +20,7 @@ from program_intent import api
 from program_intent.data import Certainty, Intent
 from program_intent.exceptions import ChangesError
 from program_intent.models import ProgramIntent
-from program_intent.rest_api.permissions import Caller
+from program_intent.rest_api.callers import Caller
 from tests.builders import rolled_back, store_history
 from tests.rest import (
     CHANGES,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from program_intent import timeline
+from program_intent.admin import timeline
 from program_intent.data import Certainty, Explanation, Intent
 from program_intent.history import explain
 from tests.strategies import certainties, generated, reasons

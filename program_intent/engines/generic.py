@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, F, IntegerField, Max, QuerySet, Value, When, Window
+from django.db.models import Case, F, IntegerField, Max, OrderBy, QuerySet, Value, When, Window
 from django.db.models.functions import RowNumber
 
 from program_intent import rule
@@ -150,17 +150,18 @@ def _winners(intents: "QuerySet[Any]", as_of: datetime, known_at: datetime | Non
     if known_at is not None:
         intents = intents.filter(created__lte=known_at)
     partition = [F("learner_id"), F("program_uuid")]
-    place = Window(RowNumber(), partition_by=partition, order_by=[order_by(key) for key in rule.ORDER])
+    order_by = [OrderBy(expression(key), descending=key.is_latest_first) for key in rule.ORDER]
+    place = Window(RowNumber(), partition_by=partition, order_by=order_by)
     winners: QuerySet[Any, Any] = intents.annotate(place=place).filter(place=1)
     return winners
 
 
-def order_by(key: rule.Key) -> Any:
-    """A step of the rule's order, as the ORM takes it."""
+def expression(key: rule.Key) -> Any:
+    """What a step of the rule's order compares, as the ORM takes it."""
     if key.places is None:
-        return F(key.column).desc() if key.is_latest_first else F(key.column).asc()
+        return F(key.column)
     whens = (When(**{key.column: value}, then=Value(place)) for value, place in key.places.items())
-    return Case(*whens, output_field=IntegerField()).asc()
+    return Case(*whens, output_field=IntegerField())
 
 
 def _values(intents: "QuerySet[Any]") -> list[Intent]:

@@ -1,31 +1,38 @@
 """What is asked about many learners at once; all of it needs the permission."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
-from django.db import router
 from django.utils import timezone
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import IsAuthenticated
-from rest_framework.request import Request
 from rest_framework.response import Response
 
 from program_intent import api, conf
-from program_intent.data import Intent
-from program_intent.models import ProgramIntent
-from program_intent.parameters import Parameters
-from program_intent.read import program
-from program_intent.rest_api.pages import link, parse_limit
+from program_intent.data import Certainty, Intent
+from program_intent.parameters import written_to
+from program_intent.read.program import page_of_program
+from program_intent.rest_api.base import IntentsView
+from program_intent.rest_api.callers import Caller, MayViewEveryone
+from program_intent.rest_api.pages import link
+from program_intent.rest_api.parameters import (
+    AFTER_CHANGES,
+    AFTER_LEARNER,
+    AS_OF,
+    CERTAINTY,
+    KNOWN_AT,
+    LIMIT,
+    PROGRAM_IN_PATH,
+)
 from program_intent.rest_api.parsers import JSONParser
-from program_intent.rest_api.permissions import VIEW, Caller, MayViewEveryone
+from program_intent.rest_api.queries import Query, operation
 from program_intent.rest_api.serializers import (
     LearnerIntentsSerializer,
     ProgramIntentChangesSerializer,
     ProgramPageSerializer,
 )
-from program_intent.rest_api.views import IntentsView, optional, reader, single_values
-from program_intent.validation import REQUIRED, Refused, parse_certainty, shown, unknown_learner
+from program_intent.validation import REQUIRED, Refused, shown, unknown_learner
 
 
 class ManyLearnersView(IntentsView):
@@ -33,30 +40,34 @@ class ManyLearnersView(IntentsView):
 
 
 class ProgramLatestCertainView(ManyLearnersView):
-    def get(self, request: Request, program_uuid: str) -> Response:
-        caller = reader(request)
-        certainty, after, limit, as_of, known_at = single_values(
-            request.query_params, "certainty", "after", "limit", "as_of", "known_at"
+    @operation("program_latest_certain", PROGRAM_IN_PATH, CERTAINTY, AFTER_LEARNER, LIMIT, AS_OF, KNOWN_AT)
+    def get(
+        self,
+        query: Query,
+        program_uuid: UUID,
+        certainty: Certainty | None,
+        after: Any,
+        limit: int,
+        as_of: datetime,
+        known_at: datetime | None,
+    ) -> Response:
+        query.check()
+        now = timezone.now()
+        intents, names, last = program_page(
+            query.caller, program_uuid, after=after, limit=limit, as_of=as_of, known_at=known_at
         )
-        given = Parameters(caller.using)
-        program = given.program(program_uuid)
-        wanted = given.parsed("certainty", optional(parse_certainty), certainty)
-        start = given.parsed("after", optional(lambda learner: caller.key(learner)[1]), after)
-        size = given.parsed("limit", parse_limit, limit)
-        moment, known, now = given.as_of(as_of), given.known_at(known_at), timezone.now()
-        given.check()
-        page = program_page(caller, program, after=start, limit=size, as_of=moment, known_at=known)
-        intents = [intent for intent in page.intents if wanted in (None, intent.certainty)]
         # Every page answers for the moments of the first.
-        moments = {"as_of": moment.isoformat(), "known_at": (known or now).isoformat()}
-        following = None if page.after is None else link(request, after=page.after, **moments)
-        answer = {"next": following, "results": intents}
-        return Response(ProgramPageSerializer(answer, context={"learners": page.names}).data)
+        moments = {"as_of": as_of.isoformat(), "known_at": (known_at or now).isoformat()}
+        following = None if last is None else link(query.request, after=last, **moments)
+        results = [intent for intent in intents if certainty in (None, intent.certainty)]
+        answer = {"next": following, "results": results}
+        return Response(ProgramPageSerializer(answer, context={"learners": names}).data)
 
 
 class ProgramCountsView(ManyLearnersView):
-    def get(self, request: Request, program_uuid: str) -> Response:
-        as_of, known_at = single_values(request.query_params, "as_of", "known_at")
+    @operation("program_counts", PROGRAM_IN_PATH, AS_OF, KNOWN_AT)
+    def get(self, query: Query, program_uuid: UUID, as_of: datetime, known_at: datetime | None) -> Response:
+        query.check()
         return Response(api.count_latest_certain_intents_for_program(program_uuid, as_of=as_of, known_at=known_at))
 
 
@@ -65,17 +76,18 @@ class LatestCertainQueryView(ManyLearnersView):
 
     parser_classes = [JSONParser]
 
-    def post(self, request: Request) -> Response:
-        body = request.data
+    @operation("latest_certain_query")
+    def post(self, query: Query) -> Response:
+        body = query.request.data
         if not isinstance(body, dict):
             message = f"Expected an object with a list of learners, not {shown(body)}."
             raise ValidationError({"non_field_errors": [message]})
-        caller = reader(request)
-        given = Parameters(caller.using)
-        learners = given.parsed("learners", bounded_list, body.get("learners"))
-        programs = given.parsed("program_uuids", optional(bounded_list), body.get("program_uuids"))
-        given.check()
-        keys = keys_of(caller, learners)
+        learners = query.parsed("learners", bounded_list, body.get("learners"))
+        programs = body.get("program_uuids")
+        if programs is not None:
+            query.parsed("program_uuids", bounded_list, programs)
+        query.check()
+        keys = keys_of(query.caller, learners)
         answers = api.get_latest_certain_intents_for_learners(
             [key for _, key in keys], program_uuids=programs, as_of=body.get("as_of"), known_at=body.get("known_at")
         )
@@ -85,16 +97,12 @@ class LatestCertainQueryView(ManyLearnersView):
 
 
 class ChangesView(ManyLearnersView):
-    def get(self, request: Request) -> Response:
-        after, limit = single_values(request.query_params, "after", "limit")
-        # Where they are written, as the API reads them: a replica may not know a new learner yet.
-        using = router.db_for_write(ProgramIntent)
-        given = Parameters(using)
-        size = given.parsed("limit", parse_limit, limit)
-        given.check()
-        changes = api.get_intent_changes(after=after, limit=size)
-        caller = Caller(request.user, permission=VIEW, using=using)
-        context = {"learners": caller.names(intent.learner_id for intent in changes.intents)}
+    # Where they are written, as the API reads them: a replica may not know a new learner yet.
+    @operation("changes", AFTER_CHANGES, LIMIT, using=written_to)
+    def get(self, query: Query, after: str | None, limit: int) -> Response:
+        query.check()
+        changes = api.get_intent_changes(after=after, limit=limit)
+        context = {"learners": query.caller.names(intent.learner_id for intent in changes.intents)}
         return Response(ProgramIntentChangesSerializer(changes, context=context).data)
 
 
@@ -124,25 +132,20 @@ def keys_of(caller: Caller, learners: list[Any]) -> list[tuple[Any, Any]]:
     return [(name, keys[name]) for name in named]
 
 
-class ProgramPage(NamedTuple):
-    """``names`` are those of the learners by primary key; ``after`` names the last, None if no more follow."""
-
-    intents: list[Intent]
-    names: dict[Any, Any]
-    after: Any
-
-
 def program_page(
     caller: Caller, program_uuid: UUID, *, after: Any, limit: int, as_of: datetime, known_at: datetime | None
-) -> ProgramPage:
-    """The next of a program's learners who have a name; who has none cannot be written to, nor gone on from."""
+) -> tuple[list[Intent], dict[Any, Any], Any]:
+    """The next of a program's learners who have a name; who has none cannot be written to, nor gone on from.
+
+    With the names by primary key, and that of the last learner if more follow.
+    """
     while True:
-        intents, _ = program.page_of_program(
+        intents, _ = page_of_program(
             program_uuid, using=caller.using, after=after, limit=limit + 1, as_of=as_of, known_at=known_at
         )
         is_more, page = len(intents) > limit, intents[:limit]
         names = caller.names(intent.learner_id for intent in page)
         named = [intent for intent in page if intent.learner_id in names]
         if named or not is_more:
-            return ProgramPage(named, names, names[named[-1].learner_id] if is_more else None)
+            return named, names, names[named[-1].learner_id] if is_more else None
         after = page[-1].learner_id

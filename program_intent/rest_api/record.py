@@ -3,31 +3,31 @@
 from collections import Counter
 from typing import Any
 
-from django.db import router
 from django.http import QueryDict
 from rest_framework.exceptions import PermissionDenied, ValidationError
-from rest_framework.request import Request
 from rest_framework.response import Response
 
-from program_intent import conf
+from program_intent import api, conf
 from program_intent.data import Outcome
-from program_intent.models import ProgramIntent
-from program_intent.rest_api.permissions import ADD, Caller
+from program_intent.parameters import written_to
+from program_intent.rest_api.base import IntentsView
+from program_intent.rest_api.callers import ADD, Caller
+from program_intent.rest_api.queries import Query, operation
 from program_intent.rest_api.serializers import ProgramIntentBatchSerializer, ProgramIntentSerializer
-from program_intent.rest_api.views import IntentsView
-from program_intent.store.record import record
 
 
 class RecordView(IntentsView):
-    def post(self, request: Request) -> Response:
-        caller = Caller(request.user, permission=ADD, using=router.db_for_write(ProgramIntent))
-        body = request.data.dict() if isinstance(request.data, QueryDict) else request.data
+    @operation("record", permission=ADD, using=written_to)
+    def post(self, query: Query) -> Response:
+        caller, body = query.caller, query.request.data
+        if isinstance(body, QueryDict):
+            body = body.dict()
         if isinstance(body, list):
             return self._record_batch(caller, body)
         row = completed(caller, body)
         if not may_write(caller, row):
             raise PermissionDenied(caller.refusal)
-        (outcome,) = record([row], learner_field=caller.field)
+        (outcome,) = api.record_intents([row], learner_field=caller.field)
         if outcome.intent is None:
             raise ValidationError(outcome.errors)
         context = {"learners": names(caller, [row], [outcome])}
@@ -41,9 +41,9 @@ class RecordView(IntentsView):
         rows = [completed(caller, row) for row in body]
         allowed = [may_write(caller, row) for row in rows]
         permitted = (row for row, may in zip(rows, allowed, strict=True) if may)
-        judged = iter(record(permitted, learner_field=caller.field))
+        recorded = iter(api.record_intents(permitted, learner_field=caller.field))
         refusal = Outcome("rejected", None, {"learner": [caller.refusal]})
-        outcomes = [next(judged) if may else refusal for may in allowed]
+        outcomes = [next(recorded) if may else refusal for may in allowed]
         counts = Counter(outcome.status for outcome in outcomes)
         answer = {status: counts[status] for status in ("created", "duplicate", "rejected")}
         context = {"learners": names(caller, rows, outcomes)}

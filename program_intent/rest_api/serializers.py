@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from program_intent.data import Certainty, Clause, Intent
+from program_intent.data import FIELDS, Certainty, Clause, Intent
 
 CERTAINTIES = [each.value for each in Certainty]
 CLAUSES = [each.value for each in Clause]
@@ -72,15 +72,17 @@ class Messages(serializers.ListField):
     child = serializers.CharField()
 
 
-class ProgramIntentErrorsSerializer(serializers.Serializer[Any]):
+class ErrorsSerializer(serializers.Serializer[Any]):
+    names: tuple[str, ...]
+
+    def get_fields(self) -> "dict[str, serializers.Field[Any, Any, Any, Any]]":
+        return {name: Messages(required=False) for name in (*self.names, "non_field_errors")}
+
+
+class ProgramIntentErrorsSerializer(ErrorsSerializer):
     """Field name to messages; `non_field_errors` where the body as a whole is refused."""
 
-    learner = Messages(required=False)
-    program_uuid = Messages(required=False)
-    reason = Messages(required=False)
-    certainty = Messages(required=False)
-    effective_timestamp = Messages(required=False)
-    non_field_errors = Messages(required=False)
+    names = FIELDS
 
 
 class ProgramIntentOutcomeSerializer(serializers.Serializer[Any]):
@@ -95,25 +97,6 @@ class ProgramIntentBatchSerializer(serializers.Serializer[Any]):
     duplicate = serializers.IntegerField()
     rejected = serializers.IntegerField()
     outcomes = ProgramIntentOutcomeSerializer(many=True, help_text="One per row, in the same order.")
-
-
-class ProgramIntentQueryErrorsSerializer(serializers.Serializer[Any]):
-    """Parameter to messages; `non_field_errors` where the query as a whole is refused."""
-
-    learner = Messages(required=False)
-    learners = Messages(required=False)
-    program_uuid = Messages(required=False)
-    program_uuids = Messages(required=False)
-    certainty = Messages(required=False)
-    reason = Messages(required=False)
-    effective_after = Messages(required=False)
-    effective_before = Messages(required=False)
-    as_of = Messages(required=False)
-    known_at = Messages(required=False)
-    after = Messages(required=False)
-    cursor = Messages(required=False)
-    limit = Messages(required=False)
-    non_field_errors = Messages(required=False)
 
 
 class HistoryPageSerializer(serializers.Serializer[Any]):
@@ -133,7 +116,7 @@ class ProgramCountsSerializer(serializers.Serializer[Any]):
     MAYBE = serializers.IntegerField()
 
 
-class JudgedSerializer(serializers.Serializer[Any]):
+class UnchosenSerializer(serializers.Serializer[Any]):
     intent = ProgramIntentSerializer()
     clause = serializers.ChoiceField(CLAUSES)
     words = serializers.CharField(source="clause.words", help_text="The clause, for people.")
@@ -145,10 +128,10 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     as_of = MomentField(help_text="Now, if it was left out; UTC.")
     known_at = MomentField(allow_null=True, help_text="UTC; null if it was left out.")
     winner = ProgramIntentSerializer(allow_null=True, help_text="Null if no intent counts.")
-    lost = JudgedSerializer(
+    lost = UnchosenSerializer(
         many=True, help_text="What counts, in the order of the rule, and by which clause it is not the answer."
     )
-    not_counted = JudgedSerializer(many=True, help_text="What is not yet true or not yet known; newest first.")
+    not_counted = UnchosenSerializer(many=True, help_text="What is not yet true or not yet known; newest first.")
 
 
 class LearnersQuerySerializer(serializers.Serializer[Any]):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -58,6 +59,15 @@ class Caller:
     @cached_property
     def _may_name_others(self) -> bool:
         return has_permission(self.user, self._permission)
+
+    def asked(self, learner: str | None) -> tuple[Any, Any]:
+        """The name and the primary key of the learner that is asked about, the caller if None."""
+        if not self.may_name(learner):
+            raise PermissionDenied(self.refusal)
+        try:
+            return self.key(learner)
+        except Refused as refused:
+            raise ValidationError({"learner": [str(refused)]}) from None
 
     def key(self, learner: object) -> tuple[Any, Any]:
         """The canonical name and the primary key of the learner, the caller if None; one query for others.

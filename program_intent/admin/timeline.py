@@ -28,8 +28,8 @@ class Point(NamedTuple):
 def choose(explanation: Explanation, *, keep: int) -> list[Point]:
     """The points worth showing, at most ``DRAWN``: the answer, the intent of that primary key, the newest others."""
     points = [Point(explanation.winner, "winner", KINDS["winner"])] if explanation.winner else []
-    points += [Point(judged.intent, "lost", judged.clause.words) for judged in explanation.lost]
-    points += [Point(judged.intent, "not-counted", judged.clause.words) for judged in explanation.not_counted]
+    points += [Point(each.intent, "lost", each.clause.words) for each in explanation.lost]
+    points += [Point(each.intent, "not-counted", each.clause.words) for each in explanation.not_counted]
     newest = sorted(points, key=lambda point: point.intent.effective_timestamp, reverse=True)
     newest.sort(key=lambda point: point.kind != "winner" and point.intent.id != keep)
     chosen = {point.intent.id for point in newest[:DRAWN]}

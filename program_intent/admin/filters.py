@@ -1,0 +1,90 @@
+"""The filters of the list."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime, time
+from typing import Any, NamedTuple
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from program_intent.models import ProgramIntent
+from program_intent.validation import Refused, parse_reason, parse_timestamp, shown
+
+
+class Input(NamedTuple):
+    """One typed value of a filter: its parameter, its form field, and the lookup it becomes."""
+
+    name: str
+    label: Any
+    type: str
+    lookup: str
+    parse: Callable[[str], Any]
+
+
+class InputFilter(admin.ListFilter):
+    """A filter to type into: a list of the values there are would read the whole table."""
+
+    template = "admin/program_intent/programintent/input_filter.html"
+    inputs: tuple[Input, ...]
+
+    def __init__(
+        self,
+        request: HttpRequest,
+        params: dict[str, list[str]],
+        model: type[ProgramIntent],
+        model_admin: "admin.ModelAdmin[ProgramIntent]",
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        self.typed = {each.name: params.pop(each.name)[-1] for each in self.inputs if each.name in params}
+
+    def has_output(self) -> bool:
+        return True
+
+    def expected_parameters(self) -> list[str | None]:
+        return [each.name for each in self.inputs]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Mapping[str, object]]:
+        """The form's fields: its inputs, and hidden ones that keep the search and the other filters."""
+        for name, values in changelist.filter_params.items():
+            if name not in self.expected_parameters():
+                yield from ({"name": name, "value": value} for value in values)
+        for each in self.inputs:
+            yield {**each._asdict(), "value": self.typed.get(each.name, "")}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows that fit; none, and a message, where a value is refused."""
+        for each in self.inputs:
+            if text := self.typed.get(each.name, "").strip():
+                try:
+                    queryset = queryset.filter(**{each.lookup: each.parse(text)})
+                except Refused as refused:
+                    messages.error(request, f"{self.title}: {refused}")
+                    return queryset.none()
+        return queryset
+
+
+class ReasonFilter(InputFilter):
+    title = _("reason")
+    inputs = (Input("reason", _("Exactly"), "text", "reason", parse_reason),)
+
+
+def _moment(text: str, clock: time) -> datetime:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"Expected a date such as 2022-04-12, not {shown(text)}.") from None
+    return parse_timestamp(datetime.combine(day, clock, timezone.get_current_timezone()))
+
+
+class EffectiveFilter(InputFilter):
+    """From the beginning of a day to the end of a day, in the time zone in which the list shows its times."""
+
+    title = _("effective date")
+    inputs = (
+        Input("effective_from", _("From"), "date", "effective_timestamp__gte", lambda day: _moment(day, time.min)),
+        Input("effective_to", _("To"), "date", "effective_timestamp__lte", lambda day: _moment(day, time.max)),
+    )

@@ -1,0 +1,146 @@
+"""The admin's pages of intents: they show everything and change nothing."""
+
+from typing import Any, NoReturn
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.utils import timezone
+from django.utils.functional import lazy
+from django.utils.safestring import mark_safe
+
+from program_intent.admin import timeline
+from program_intent.admin.filters import EffectiveFilter, ReasonFilter
+from program_intent.admin.pages import COUNT_VAR, IntentChangeList, UncountedPaginator, bounded, search_help, sought_by
+from program_intent.api import explain_latest_certain_intent
+from program_intent.models import ProgramIntent
+from program_intent.validation import shown
+
+
+@admin.register(ProgramIntent)
+class ProgramIntentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for the type checker only
+    """A list whose cost does not grow with the table, and a read-only page per intent.
+
+    No index begins with certainty, reason or time, so filtering by these alone would walk the table until a page is
+    full, and for a rare reason all of it. So a page looks at ``MAX_EXAMINED`` intents at most:
+
+    - Nothing searched: the newest, newest first, as the primary key has them. The filters choose among these.
+    - A learner searched: all of that learner's, latest first. One index holds them, and they are few.
+    - A program searched: all of that program's, latest first; of a program with more than ``MAX_EXAMINED`` those that
+      come first in its index, which has them by learner, and a message says so.
+
+    Nothing is counted: pages are numbered as far as the next one. Columns do not sort, the address takes no lookups
+    but those of the filters, and learners come by a query of their own: a join may lead a database to begin with the
+    users, and drops an intent whose learner is gone.
+    """
+
+    actions = None  # nor any that a host adds for all models
+    fields = readonly_fields = (
+        "id",
+        "learner",
+        "program_uuid",
+        "reason",
+        "certainty",
+        "effective_timestamp",
+        "created",
+    )
+    list_display = ("id", "learner", "program_uuid", "certainty", "reason", "effective_timestamp", "created")
+    list_filter = ("certainty", ReasonFilter, EffectiveFilter)
+    list_select_related = ()  # False would join the learner
+    ordering = ("-pk",)
+    paginator = UncountedPaginator
+    search_fields = ("learner", "program_uuid")  # shows the search box; what it does is get_search_results()
+    search_help_text = lazy(search_help, str)()
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    sortable_by = ()
+
+    class Media:
+        css = {"all": ["program_intent/admin.css"]}
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: ProgramIntent | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: ProgramIntent | None = None) -> bool:
+        """Whoever may delete a user may delete that user's intents with them: the user's admin asks about each.
+
+        Nothing else comes of it: this admin has no delete button, page or action.
+        """
+        return obj is not None
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> NoReturn:
+        raise PermissionDenied
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "show_delete": False})
+
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: ProgramIntent | None = None,
+    ) -> HttpResponse:
+        """Django comes here once it has judged the permission: below the fields, what became of the intent and why."""
+        if obj is not None:
+            context |= _explained(obj)
+        return super().render_change_form(request, context, add, change, form_url, obj)
+
+    def get_preserved_filters(self, request: HttpRequest) -> str:
+        """Without the wish to count: the way back from an intent is not to count again."""
+        preserved = QueryDict(super().get_preserved_filters(request), mutable=True)
+        if filters := preserved.get("_changelist_filters"):
+            kept = QueryDict(filters, mutable=True)
+            kept.pop(COUNT_VAR, None)
+            preserved["_changelist_filters"] = kept.urlencode()
+        return preserved.urlencode()
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return IntentChangeList
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        own = {each.name for every in (ReasonFilter, EffectiveFilter) for each in every.inputs}
+        return lookup in {"certainty__exact", *own} and "\0" not in value  # PostgreSQL takes no NUL
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[ProgramIntent], bool]:
+        term = search_term.strip()
+        sought = sought_by(term, queryset.db)
+        if sought is None:
+            messages.error(request, f"No learner and no program is named by {shown(term)}.")
+            return queryset.none(), False
+        if "learner_id__in" not in sought:
+            queryset = bounded(request, queryset, every=self.get_queryset(request), sought=sought)
+        # Not by primary key if searched: PostgreSQL might walk it, past all newer rows of others.
+        order_by = ("-effective_timestamp", "-pk") if sought else ("-pk",)
+        return queryset.filter(**sought).order_by(*order_by), False
+
+
+def _explained(intent: ProgramIntent) -> dict[str, Any]:
+    explanation = explain_latest_certain_intent(intent.learner_id, intent.program_uuid)
+    points = timeline.choose(explanation, keep=intent.pk)
+    picture = timeline.draw(
+        points,
+        now=explanation.as_of,
+        zone=timezone.get_current_timezone(),
+        title=f"Intents of learner {explanation.learner_id} for program {explanation.program_uuid}",
+        marked=intent.pk,
+    )
+    left_out = bool(explanation.winner) + len(explanation.lost) + len(explanation.not_counted) - len(points)
+    return {"timeline": mark_safe(picture), "points": points, "left_out": left_out}

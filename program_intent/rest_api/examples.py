@@ -1,0 +1,41 @@
+"""What the OpenAPI schema shows of parameters, bodies and errors; tests hold it against the real answers."""
+
+NEW = {
+    "program_uuid": "9a241637-6370-5561-bfb1-6dd5655333f4",
+    "reason": "BUNDLE_PURCHASE",
+    "certainty": "CERTAIN_YES",
+    "effective_timestamp": "2026-02-01T09:00:00Z",
+}
+INTENT = {"id": 58051, "learner": 7, **NEW, "created": "2026-02-01T09:00:00.123456Z"}
+REFUSED = {"certainty": ["Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'YES'."]}
+UNKNOWN = {"learner": ["No user is named by 8."]}
+BATCH = {
+    "created": 1,
+    "duplicate": 0,
+    "rejected": 1,
+    "outcomes": [
+        {"status": "created", "intent": INTENT, "errors": {}},
+        {"status": "rejected", "intent": None, "errors": UNKNOWN},
+    ],
+}
+LOSER = {
+    **INTENT,
+    "id": 58050,
+    "certainty": "MAYBE",
+    "reason": "VISITED",
+    "effective_timestamp": "2026-02-02T00:00:00Z",
+}
+EXPLANATION = {
+    "learner": 7,
+    "program_uuid": NEW["program_uuid"],
+    "as_of": "2026-03-01T00:00:00Z",
+    "known_at": None,
+    "winner": INTENT,
+    "lost": [{"intent": LOSER, "clause": "CERTAIN_BEATS_MAYBE", "words": "a certain intent beats MAYBE"}],
+    "not_counted": [],
+}
+COUNTS = {"CERTAIN_YES": 2, "CERTAIN_NO": 0, "MAYBE": 1}
+CHANGES = {"intents": [INTENT], "cursor": "1.58051"}
+NO_CURSOR = {"after": ["Expected a cursor that an earlier call gave, not 'x'."]}
+ETAG = 'W/"5d41402abc4b2a76b9719d911017c592"'
+NO_PROGRAM = {"program_uuid": ["Expected a UUID, with or without hyphens, not 'x'."]}

@@ -1,0 +1,126 @@
+"""The parameters of the calls, each said once: for its parsing, for the schema and for the names of errors."""
+
+from drf_spectacular.types import OpenApiTypes
+
+from program_intent.rest_api.examples import CHANGES, NEW
+from program_intent.rest_api.pages import parse_limit
+from program_intent.rest_api.queries import Parameter, Query, optional
+from program_intent.rest_api.serializers import CERTAINTIES, ErrorsSerializer, LearnersQuerySerializer
+from program_intent.validation import parse_certainty, parse_reason, parse_timestamp, parse_uuid
+
+LEARNER = Parameter(
+    "learner",
+    parse=lambda query, learner: query.caller.asked(learner),
+    description=(
+        "The user, named by the host's `LEARNER_LOOKUP_FIELD`; the caller if left out. Others need the permission"
+        " `program_intent.view_programintent`."
+    ),
+    example=("By primary key", "7"),
+)
+PROGRAMS = Parameter(
+    "program_uuid",
+    OpenApiTypes.UUID,
+    many=True,
+    parse=lambda query, texts: list(map(parse_uuid, texts)) or None,
+    description="Only this program; can be given several times. All programs if left out.",
+    example=("Two programs", [NEW["program_uuid"], "51032e48-04ca-5d43-901a-80cd294a21e1"]),
+)
+PROGRAM = Parameter(
+    "program_uuid",
+    OpenApiTypes.UUID,
+    required=True,
+    parse=Query.program,
+    description="The program.",
+    example=("A program", NEW["program_uuid"]),
+)
+PROGRAM_IN_PATH = Parameter(
+    "program_uuid",
+    OpenApiTypes.UUID,
+    location=Parameter.PATH,
+    parse=Query.program,
+    description="The program, with or without hyphens.",
+    example=("A program", NEW["program_uuid"]),
+)
+AS_OF = Parameter(
+    "as_of",
+    OpenApiTypes.DATETIME,
+    parse=Query.as_of,
+    description="Count what was true by then; now if left out. A `+` in it is written `%2B`.",
+    example=("UTC", "2026-03-01T00:00:00Z"),
+)
+KNOWN_AT = Parameter(
+    "known_at",
+    OpenApiTypes.DATETIME,
+    parse=Query.known_at,
+    description="Count what had been written by then; everything if left out.",
+    example=("With an offset", "2026-03-01T02:00:00+02:00"),
+)
+CERTAINTY = Parameter(
+    "certainty",
+    enum=CERTAINTIES,
+    parse=optional(parse_certainty),
+    description="Only intents that have it; all if left out.",
+    example=("Certain", "CERTAIN_YES"),
+)
+REASON = Parameter(
+    "reason",
+    parse=optional(parse_reason),
+    description="Only intents with this reason; all if left out.",
+    example=("A reason", "BUNDLE_PURCHASE"),
+)
+EFFECTIVE_AFTER = Parameter(
+    "effective_after",
+    OpenApiTypes.DATETIME,
+    parse=optional(parse_timestamp),
+    description="Only what became true at this moment or later.",
+    example=("From February on", "2026-02-01T00:00:00Z"),
+)
+EFFECTIVE_BEFORE = Parameter(
+    "effective_before",
+    OpenApiTypes.DATETIME,
+    parse=optional(parse_timestamp),
+    description="Only what became true before this moment; not what became true at it.",
+    example=("Until the end of February", "2026-03-01T00:00:00Z"),
+)
+AFTER_LEARNER = Parameter(
+    "after",
+    parse=lambda query, learner: None if learner is None else query.caller.key(learner)[1],
+    description="Only learners behind this one, named by the host's `LEARNER_LOOKUP_FIELD`.",
+    example=("By primary key", "7"),
+)
+AFTER_CHANGES = Parameter(
+    "after",
+    description="The `cursor` of the answer before; from the beginning if left out.",
+    example=("Going on", CHANGES["cursor"]),
+)
+CURSOR = Parameter(
+    "cursor",
+    description="From `next` or `previous` of a page; the first page if left out.",
+    example=("Older than an intent", "after-58051"),
+)
+LIMIT = Parameter(
+    "limit",
+    OpenApiTypes.INT,
+    parse=lambda query, text: parse_limit(text),
+    description="How many are on a page: 100 if left out, at most `MAX_BATCH_SIZE`.",
+    example=("A small page", 20),
+)
+EVERY = (
+    LEARNER,
+    PROGRAMS,
+    CERTAINTY,
+    REASON,
+    EFFECTIVE_AFTER,
+    EFFECTIVE_BEFORE,
+    AS_OF,
+    KNOWN_AT,
+    AFTER_LEARNER,
+    CURSOR,
+    LIMIT,
+)
+
+
+class ProgramIntentQueryErrorsSerializer(ErrorsSerializer):
+    """Parameter to messages; `non_field_errors` where the query as a whole is refused."""
+
+    names = (*(each.name for each in EVERY), *LearnersQuerySerializer().fields)
