@@ -18,11 +18,12 @@ T = TypeVar("T")
 Parse = Callable[[object], T]
 
 _INTEGERS = re.compile(r"[1-9][0-9]{0,18}(?:\n[1-9][0-9]{0,18})*", re.A)
+# Of a thousand texts of times, one or two shapes are left: 1111-11-11T11:11:11Z.
 _ONES = str.maketrans("023456789", "1" * 9)
 _NO_MINUTES = re.compile("[6-9][0-9]")
 
 
-def by_value(parse: Parse[T], column: Sequence[object]) -> list[T]:
+def _by_value(parse: Parse[T], column: Sequence[object]) -> list[T]:
     """Where the values differ, and no form of them is known."""
     return list(map(parse, column))
 
@@ -37,25 +38,24 @@ def learners_by(field: "models.Field[Any, Any]") -> Callable[[Parse[Any], Sequen
     """How a column of learners is judged whose names are values of that field."""
     if isinstance(field, models.IntegerField):
         return _integers
-    return _texts if isinstance(field, models.CharField | models.TextField) else by_value
+    return _texts if isinstance(field, models.CharField | models.TextField) else _by_value
 
 
 def _integers(parse: Parse[int], column: Sequence[Any]) -> list[int]:
     kinds = set(map(type, column))
-    if kinds == {int} or (kinds == {str} and _INTEGERS.fullmatch("\n".join(column))):
-        with suppress(ValueError):  # a line feed within a text
-            integers = list(map(int, column))
-            parse(min(integers))
-            parse(max(integers))
-            return integers
-    return by_value(parse, column)
+    if kinds != {int} and (kinds != {str} or not _INTEGERS.fullmatch("\n".join(column))):
+        return _by_value(parse, column)
+    integers = list(map(int, column))
+    parse(min(integers))  # what a column of the database can hold has no gap
+    parse(max(integers))
+    return integers
 
 
 def _texts(parse: Parse[str], column: Sequence[Any]) -> list[str]:
     if set(map(type, column)) == {str} and "" not in column:
         parse("".join(column))  # refused if one of them is: it asks for characters, not for a length
         return list(column)
-    return by_value(parse, column)
+    return _by_value(parse, column)
 
 
 def times(parse: Parse[datetime], column: Sequence[Any]) -> list[datetime]:
@@ -66,15 +66,15 @@ def times(parse: Parse[datetime], column: Sequence[Any]) -> list[datetime]:
             parse(min(moments))
             parse(max(moments))
             return list(moments)
-    return by_value(parse, column)
+    return _by_value(parse, column)
 
 
 def _moments(texts: Sequence[str]) -> Sequence[datetime]:
-    """The moments that the texts name; an error, or another number of moments, if one is spelled otherwise."""
+    """The moments that the texts name; an error, or another number of them, if one is spelled otherwise."""
     joined = "\n".join(texts)
     shapes = set(joined.translate(_ONES).split("\n"))
     for shape in shapes:
-        parse_timestamp(f"2{shape[1:]}")  # as in 2111-11-11T11:11:11+11:11, a time that exists
+        parse_timestamp(f"2{shape[1:]}")  # 2111-11-11T11:11:11Z, which exists: only its spelling is judged
     plain = as_python_reads(joined)
     moments = list(map(datetime.fromisoformat, texts if plain == joined else plain.split("\n")))
     if any(shape[-1] == "1" for shape in shapes):
