@@ -75,8 +75,10 @@ def _moments(texts: Sequence[str]) -> Sequence[datetime]:
     shapes = set(joined.translate(_ONES).split("\n"))
     for shape in shapes:
         parse_timestamp(f"2{shape[1:]}")  # 2111-11-11T11:11:11Z, which exists: only its spelling is judged
-    plain = as_python_reads(joined)
-    moments = list(map(datetime.fromisoformat, texts if plain == joined else plain.split("\n")))
+    readable = texts
+    if any(shape != as_python_reads(shape) for shape in shapes):
+        readable = as_python_reads(joined).split("\n")
+    moments = list(map(datetime.fromisoformat, readable))
     if any(shape[-1] == "1" for shape in shapes):
         if _NO_MINUTES.search(" ".join({text[-2:] for text in texts})):  # +00:60, which Python takes
             return ()

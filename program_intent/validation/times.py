@@ -13,11 +13,18 @@ _TIME = re.compile(
     r"(?: ?(?:Z|UTC)| ?[+-]\d\d(?::?[0-5]\d)?)?",
     re.I | re.A,
 )
+# What most rows carry, told apart because reading it takes a third of the time.
+_PLAIN_TIME = re.compile(r"(?:19|[2-8]\d)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.A)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.A)
 
 
 def parse_timestamp(value: object, zone: tzinfo | None = None) -> datetime:
     """An aware time in UTC; ``zone`` is given to a text without an offset, and only to a text."""
+    if type(value) is str and _PLAIN_TIME.fullmatch(value):
+        try:
+            return datetime.fromisoformat(value)
+        except ValueError:  # such as 30 February: refused below, in the words for any text
+            pass
     moment = _parse_time_text(value, zone) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         raise Refused(f"Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not {shown(value)}.")
