@@ -16,7 +16,7 @@ from program_intent import api
 from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
 from program_intent.read.program import page_of_program
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 
 LARGE, SMALL = (uuid5(UUID(int=1), size) for size in ("large", "small"))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -16,7 +16,7 @@ from program_intent import api
 from program_intent.data import Certainty
 from program_intent.models.intent import engine_of
 from program_intent.store.batches import Batch
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 
 # Intents of the learner, in how many programs, and the target against the loop.
 HISTORIES = [(10, 5, 0.5), (100, 10, 0.4), (1_000, 20, 0.15), (10_000, 50, 0.03)]

@@ -14,7 +14,8 @@ from program_intent.parameters import Parameters, knowing_until, read_from, writ
 from program_intent.read import changes, latest, many
 from program_intent.read import program as programs_read
 from program_intent.store.record import record
-from program_intent.validation import parse_certainty, parse_timestamp
+from program_intent.validation.times import parse_timestamp
+from program_intent.validation.values import parse_certainty
 
 __all__ = [
     "Certainty",

@@ -14,7 +14,7 @@ from django.db.models import Field, Model
 
 from program_intent.conf import SETTINGS
 from program_intent.models import ProgramIntent
-from program_intent.validation import shown
+from program_intent.validation.values import shown
 
 # What Django itself raises on first use of a user model, a database engine or a router that does not exist.
 _TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError)

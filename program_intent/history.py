@@ -13,7 +13,7 @@ from program_intent.data import Clause, Explanation, Intent, Unchosen
 from program_intent.engines.generic import expression, to_intent
 from program_intent.models.intent import ProgramIntent, engine_of
 from program_intent.read.latest import storable
-from program_intent.validation import Refused, shown
+from program_intent.validation.values import Refused, shown
 
 # The rule's order without what puts the certain first; the key decides between programs.
 _PLACES = {f"{key.column}_place": expression(key) for key in rule.NEWEST_FIRST if key.places}

@@ -27,7 +27,8 @@ from program_intent.models.intent import engine_of
 from program_intent.sources.report_file import LONGEST_FIELD, Block, Report, Values
 from program_intent.store.batches import Batch as StoredBatch
 from program_intent.store.record import resolve_learners
-from program_intent.validation import Judge, NewIntent, unknown_learner
+from program_intent.validation.judge import Judge, NewIntent
+from program_intent.validation.learners import unknown_learner
 
 T = TypeVar("T")
 

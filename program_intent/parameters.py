@@ -12,7 +12,9 @@ from django.utils import timezone
 
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
-from program_intent.validation import Refused, learner_parser, parse_timestamp, parse_uuid, shown
+from program_intent.validation.learners import learner_parser
+from program_intent.validation.times import parse_timestamp
+from program_intent.validation.values import Refused, parse_uuid, shown
 
 T = TypeVar("T")
 # Beyond it the number itself is an error to a database.

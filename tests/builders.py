@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from program_intent.data import Certainty, Intent
 from program_intent.models.intent import ProgramIntent, engine_of
 from program_intent.store.batches import Batch
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 
 PROGRAM = UUID("51032e48-04ca-5d43-901a-80cd294a21e1")
 MOMENT = datetime(2022, 4, 12, 8, 30, 0, 123456, tzinfo=UTC)

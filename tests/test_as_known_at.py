@@ -38,7 +38,7 @@ from program_intent.api import (
 from program_intent.data import FIELDS
 from program_intent.models import ProgramIntent
 from program_intent.models.intent import engine_of
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 from tests.builders import MOMENT, make_row, make_user, rolled_back, spelled, store_history, write_batch
 from tests.strategies import LEARNERS, PROGRAMS, Question, generated, questions
 

@@ -27,7 +27,7 @@ from program_intent.exceptions import ChangesError, InvalidIntent, ProgramIntent
 from program_intent.models import ProgramIntent
 from program_intent.models.intent import engine_of
 from program_intent.read.changes import _CURSOR, Position, _with_fence, parse_cursor
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 from tests.builders import make_intent, make_row, make_user, spelled, write_batch
 from tests.strategies import generated
 from tests.test_multi_db import ReadsFromAReplica

@@ -15,7 +15,7 @@ from program_intent.engines.generic import Generic
 from program_intent.engines.mariadb import MariaDB
 from program_intent.engines.sql import Prepared
 from program_intent.models import ProgramIntent
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 from tests import strategies
 from tests.builders import make_row, make_user, rolled_back, spelled, store_history
 from tests.strategies import generated

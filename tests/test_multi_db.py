@@ -21,7 +21,7 @@ from program_intent.exceptions import AppendOnlyError, InvalidIntent
 from program_intent.models import ProgramIntent
 from program_intent.models.intent import engine_of
 from program_intent.store.record import record
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, spelled, write_batch
 from tests.rest import CHANGES
 

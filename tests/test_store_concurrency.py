@@ -24,7 +24,7 @@ from program_intent.engines.postgresql import PostgreSQL
 from program_intent.models import ProgramIntent
 from program_intent.models.intent import engine_of
 from program_intent.store.retrying import retrying
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 from tests.builders import MOMENT, make_intent, make_row, make_user, spelled, write_batch
 
 T = TypeVar("T")

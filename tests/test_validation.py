@@ -14,23 +14,17 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection, models
 from django.utils.functional import SimpleLazyObject
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from program_intent import engines
 from program_intent.data import FIELDS, Certainty
+from program_intent.engines.mariadb import MariaDB
 from program_intent.exceptions import InvalidIntent
-from program_intent.validation import (
-    Judge,
-    NewIntent,
-    Refused,
-    _parse_by_field,
-    learner_parser,
-    parse_certainty,
-    parse_reason,
-    parse_timestamp,
-    parse_uuid,
-    shown,
-)
+from program_intent.validation.judge import Judge, NewIntent
+from program_intent.validation.learners import _parse_by_field, learner_parser
+from program_intent.validation.times import parse_timestamp
+from program_intent.validation.values import Refused, parse_certainty, parse_reason, parse_uuid, shown
 from tests.builders import MOMENT, PROGRAM, make_row
 from tests.strategies import generated
 
@@ -575,57 +569,20 @@ def test_whatever_comes_in_a_parser_answers_or_refuses(parse: Callable[[object],
     | st.dictionaries(st.sampled_from(FIELDS), anything)
     | anything
 )
-def test_a_row_has_the_same_verdict_whoever_asks(judge: Judge, row: object) -> None:
+def test_a_row_is_judged_alike_whoever_asks(judge: Judge, row: object) -> None:
     """As a mapping, as the five values of a file's line, and field by field."""
-    from_row = verdict(lambda: judge.row(row))
+    from_row = judged_or_errors(lambda: judge.row(row))
     if not isinstance(row, dict):
         assert isinstance(from_row, dict)
         assert set(from_row) == {"non_field_errors"}
         return
-    assert verdict(lambda: judge(tuple(row.get(name) for name in FIELDS))) == from_row
-    alone = [verdict(partial(judge.row, make_row(**{name: row.get(name)}))) for name in FIELDS]
+    assert judged_or_errors(lambda: judge(tuple(row.get(name) for name in FIELDS))) == from_row
+    alone = [judged_or_errors(partial(judge.row, make_row(**{name: row.get(name)}))) for name in FIELDS]
     errors = {name: messages for each in alone if isinstance(each, dict) for name, messages in each.items()}
     assert errors == (from_row if isinstance(from_row, dict) else {})
 
 
-plain_rows = st.lists(
-    st.tuples(
-        st.from_regex(r"\A[1-9][0-9]{0,10}\Z", alphabet="0123456789")
-        | st.sampled_from(["007", " 7", "7\n8", "ada", ""]),
-        st.uuids().map(str) | st.sampled_from([PROGRAM.hex.upper(), "4a458848-f946-c657-25a7-e5df7b05272c", "x"]),
-        st.sampled_from(["A1", "a_b", " A ", "1A", "\u0131"]),
-        st.sampled_from([*(each.value for each in Certainty), "MAYBE ", "maybe"]),
-        st.datetimes().map(lambda moment: f"{moment.isoformat()}Z")
-        | st.sampled_from(
-            ["2022-02-30T00:00:00Z", "2022-04-12T00:00:00", "2022-04-12 00:00:00+02:00", "2022-04-12T00:00:00.1Z"]
-        ),
-    ),
-    min_size=1,
-    max_size=3,
-)
-
-
-@settings(generated, max_examples=300)
-@given(rows=plain_rows)
-@pytest.mark.parametrize("field", ["pk", "username"])
-def test_judging_by_columns_gives_the_verdicts_of_judging_row_by_row(
-    field: str, judge: Judge, rows: list[tuple[str, ...]]
-) -> None:
-    judge = Judge(connection, learner_field=field)
-    columns = judge.columns(rows)
-    if columns is not None:
-        assert list(map(NewIntent, *columns)) == [judge(row) for row in rows]
-        assert {moment.tzinfo for moment in columns[4]} == {UTC}
-
-
-def test_rows_that_are_plainly_good_are_judged_by_columns(judge: Judge) -> None:
-    row = ("7", str(PROGRAM), "bundle_purchase", "MAYBE", "2022-04-12T08:30:00.123456Z")
-    columns = judge.columns([row, row])
-    assert columns is not None
-    assert list(map(NewIntent, *columns)) == [NewIntent(7, PROGRAM, "BUNDLE_PURCHASE", Certainty.MAYBE, MOMENT)] * 2
-
-
-def verdict(judged: Callable[[], NewIntent]) -> NewIntent | dict[str, list[str]]:
+def judged_or_errors(judged: Callable[[], NewIntent]) -> NewIntent | dict[str, list[str]]:
     try:
         return judged()
     except InvalidIntent as refused:
@@ -636,8 +593,8 @@ OUTSIDE_THE_RFC = UUID("4a458848-f946-c657-25a7-e5df7b05272c")
 
 
 def test_only_mariadb_refuses_a_uuid_that_its_column_cannot_hold(judge: Judge) -> None:
-    refused = verdict(lambda: judge.row(make_row(program_uuid=str(OUTSIDE_THE_RFC).upper())))
-    if connection.vendor == "mysql":
+    refused = judged_or_errors(lambda: judge.row(make_row(program_uuid=str(OUTSIDE_THE_RFC).upper())))
+    if engines.kind(connection) is MariaDB:
         message = f"{OUTSIDE_THE_RFC} cannot be stored: MariaDB's UUID column refuses this variant of UUID."
         assert refused == {"program_uuid": [message]}
     else:

@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from program_intent.models import ProgramIntent
-from program_intent.validation import Refused, parse_reason, parse_timestamp, shown
+from program_intent.validation.times import parse_timestamp
+from program_intent.validation.values import Refused, parse_reason, shown
 
 
 class Input(NamedTuple):

@@ -16,7 +16,7 @@ from program_intent.admin.filters import EffectiveFilter, ReasonFilter
 from program_intent.admin.pages import COUNT_VAR, IntentChangeList, UncountedPaginator, bounded, search_help, sought_by
 from program_intent.api import explain_latest_certain_intent
 from program_intent.models import ProgramIntent
-from program_intent.validation import shown
+from program_intent.validation.values import shown
 
 
 @admin.register(ProgramIntent)

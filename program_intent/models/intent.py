@@ -14,7 +14,10 @@ from program_intent import engines
 from program_intent.data import Certainty
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
 from program_intent.models.fields import CodePointCharField
-from program_intent.validation import Judge, NewIntent, Refused, parse_timestamp, unknown_learner
+from program_intent.validation.judge import Judge, NewIntent
+from program_intent.validation.learners import unknown_learner
+from program_intent.validation.times import parse_timestamp
+from program_intent.validation.values import Refused
 
 
 class ProgramIntentQuerySet(models.QuerySet["ProgramIntent"]):

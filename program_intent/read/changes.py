@@ -14,7 +14,7 @@ from program_intent import engines
 from program_intent.data import Intent, IntentChanges
 from program_intent.engines.generic import to_intent
 from program_intent.models.intent import ProgramIntent, engine_of
-from program_intent.validation import Refused, shown
+from program_intent.validation.values import Refused, shown
 
 # The highest key, and the most rows, that a database can count to.
 MAX = 2**63 - 1

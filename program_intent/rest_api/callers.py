@@ -10,8 +10,8 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from program_intent import conf
-from program_intent.learners import Learners
-from program_intent.validation import Refused, learner_field
+from program_intent.validation.learners import Learners, learner_field
+from program_intent.validation.values import Refused
 
 ADD = "program_intent.add_programintent"
 VIEW = "program_intent.view_programintent"

@@ -32,7 +32,8 @@ from program_intent.rest_api.serializers import (
     ProgramIntentChangesSerializer,
     ProgramPageSerializer,
 )
-from program_intent.validation import REQUIRED, Refused, shown, unknown_learner
+from program_intent.validation.learners import unknown_learner
+from program_intent.validation.values import REQUIRED, Refused, shown
 
 
 class ManyLearnersView(IntentsView):

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
 from program_intent import conf
-from program_intent.validation import Refused, shown
+from program_intent.validation.values import Refused, shown
 
 DEFAULT_LIMIT = 100
 

@@ -6,7 +6,8 @@ from program_intent.rest_api.examples import CHANGES, NEW
 from program_intent.rest_api.pages import parse_limit
 from program_intent.rest_api.queries import Parameter, Query, optional
 from program_intent.rest_api.serializers import CERTAINTIES, ErrorsSerializer, LearnersQuerySerializer
-from program_intent.validation import parse_certainty, parse_reason, parse_timestamp, parse_uuid
+from program_intent.validation.times import parse_timestamp
+from program_intent.validation.values import parse_certainty, parse_reason, parse_uuid
 
 LEARNER = Parameter(
     "learner",

@@ -12,7 +12,7 @@ from rest_framework.views import APIView
 
 from program_intent.parameters import Parameters, read_from
 from program_intent.rest_api.callers import VIEW, Caller
-from program_intent.validation import REQUIRED
+from program_intent.validation.values import REQUIRED
 
 
 class Query(Parameters):

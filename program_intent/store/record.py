@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from program_intent.data import Intent, Outcome
 from program_intent.exceptions import InvalidIntent
-from program_intent.learners import Learners
 from program_intent.models.intent import ProgramIntent, engine_of
 from program_intent.store.batches import Batch
-from program_intent.validation import Judge, NewIntent, unknown_learner
+from program_intent.validation.judge import Judge, NewIntent
+from program_intent.validation.learners import Learners, unknown_learner
 
 
 def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome]:

@@ -36,7 +36,7 @@ from program_intent.models.intent import engine_of
 from program_intent.rest_api.many_learners import ChangesView, LatestCertainQueryView, ProgramLatestCertainView
 from program_intent.rest_api.one_learner import ProgramIntentsView
 from program_intent.store.record import record
-from program_intent.validation import NewIntent
+from program_intent.validation.judge import NewIntent
 from tests import builders
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled, write_batch
 

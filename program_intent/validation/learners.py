@@ -1,0 +1,141 @@
+"""Who is meant: users by a field of theirs, matched exactly, whatever a collation takes for equal."""
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from program_intent.validation.values import Refused, shown, uuid_parser
+
+_INTEGER = re.compile(r"\s*(?:0|-?[1-9][0-9]*)\s*", re.A)
+
+
+def learner_field(name: str) -> "models.Field[Any, Any]":
+    """The field of the user model that names learners; ``pk`` is its primary key."""
+    meta = get_user_model()._meta
+    return meta.pk if name == "pk" else meta.get_field(name)  # type: ignore[return-value]  # get_field may give a relation's far side; a system check refuses it
+
+
+def key_field(name: str) -> "models.Field[Any, Any]":
+    """The field that holds the values: another one where a user model's key is the link to its parent."""
+    field = learner_field(name)
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return field
+
+
+def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[object], Any]:
+    """How a value that names a learner by field ``name`` becomes the canonical value of that field.
+
+    Exact by intent: ``True``, ``1.0``, ``1_000``, ``007`` and digits outside ASCII are no integers, and a text is
+    taken as it stands.
+    """
+    user_model = get_user_model()
+    named, field = learner_field(name), key_field(name)
+    if isinstance(field, models.IntegerField):
+        low, high = connection.ops.integer_field_range(field.get_internal_type())
+        parse: Callable[[Any], Any] = partial(_parse_integer, low, high)
+    elif isinstance(field, models.UUIDField):
+        parse = uuid_parser(connection)
+    elif isinstance(field, models.CharField | models.TextField):
+        parse = _parse_text
+    else:
+        parse = partial(_parse_by_field, field, connection)
+
+    def parse_learner(value: object) -> Any:
+        if isinstance(value, user_model):
+            if value.pk is None:
+                raise Refused("Expected a saved user, not one without a primary key.")
+            value = getattr(value, named.attname)
+        return parse(value)
+
+    return parse_learner
+
+
+def _parse_integer(low: int | None, high: int | None, value: object) -> int:
+    if type(value) is str and len(value) <= 40 and _INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        if (low is None or value >= low) and (high is None or value <= high):
+            return int(value)
+        raise Refused(unknown_learner(value))
+    raise Refused(f"Expected an integer that names a user, not {shown(value)}.")
+
+
+def _parse_text(value: object) -> str:
+    if not isinstance(value, str):
+        raise Refused(f"Expected a text that names a user, not {shown(value)}.")
+    if "\0" in value or value.encode("utf-8", "replace").decode() != value:
+        raise Refused(unknown_learner(value))  # no database stores NUL or a lone surrogate
+    return value
+
+
+def _parse_by_field(field: "models.Field[Any, Any]", connection: BaseDatabaseWrapper, value: object) -> Any:
+    try:
+        parsed = None if isinstance(value, bool | float) else field.to_python(value)
+        field.run_validators(parsed)
+        field.get_db_prep_value(parsed, connection)
+        if isinstance(parsed, datetime):
+            parsed.astimezone(UTC)  # which drivers and Django do, and cannot at the ends of time
+    except (ValidationError, TypeError, ValueError, ArithmeticError):
+        parsed = None
+    if parsed is None:
+        raise Refused(f"Expected a value that names a user, not {shown(value)}.")
+    return parsed
+
+
+def unknown_learner(value: object) -> str:
+    """The message for a learner who is no user."""
+    return f"No user is named by {shown(value)}."
+
+
+class Learners:
+    """The users of a database, named by a field of the user model.
+
+    ``parse`` makes a value, or a user, the canonical name: that field's own value. It raises ``Refused``, and asks no
+    database.
+    """
+
+    def __init__(self, field: str, using: str) -> None:
+        self._field = field
+        self._using = using
+        self.are_named_by_key = learner_field(field).primary_key
+        self.parse = learner_parser(field, connections[using])
+
+    def key(self, value: object) -> tuple[Any, Any]:
+        """The canonical name and the primary key of the user that a value names.
+
+        :raises Refused: it names none.
+        """
+        name = self.parse(value)
+        keys = self.keys([name])
+        if name not in keys:
+            raise Refused(unknown_learner(name))
+        return name, keys[name]
+
+    def keys(self, names: Iterable[Any]) -> dict[Any, Any]:
+        """The primary keys of those of the canonical names that name a user."""
+        listed = list(dict.fromkeys(names))
+        columns = ("pk",) if self.are_named_by_key else (self._field, "pk")  # Django 5.2.0 gives a double column once
+        size = connections[self._using].ops.bulk_batch_size([learner_field(self._field)], listed) or 1
+        found: dict[Any, Any] = {}
+        for start in range(0, len(listed), size):
+            rows = self._users().filter(**{f"{self._field}__in": listed[start : start + size]}).values_list(*columns)
+            found.update((row[0], row[-1]) for row in rows)
+        return {name: found[name] for name in listed if name in found}
+
+    def names(self, keys: Collection[Any]) -> dict[Any, Any]:
+        """The names of those of the learners that have one, and whose user is not gone, by primary key."""
+        named = self._users().filter(pk__in=keys)
+        if self.are_named_by_key:
+            return {key: key for key in named.values_list("pk", flat=True)}
+        return dict(named.exclude(**{self._field: None}).values_list("pk", self._field))
+
+    def _users(self) -> "models.QuerySet[Any]":
+        return get_user_model()._base_manager.using(self._using).all()
