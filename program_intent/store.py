@@ -108,8 +108,13 @@ class PreparedRows:
             for start in range(0, len(self.rows), size)
         ]
 
-    def write(self) -> tuple[int, set[Spelled]]:
-        """Store the rows in one transaction: how many were new, and those whose learner was no user."""
+    def write(
+        self, then: Callable[[int, set[Spelled]], None] = lambda created, refused: None
+    ) -> tuple[int, set[Spelled]]:
+        """Store the rows in one transaction: how many were new, and those whose learner was no user.
+
+        ``then`` is told both at the end of that transaction, and again where it has to be done again.
+        """
 
         def write() -> tuple[int, set[Spelled]]:
             created, new, refused = timezone.now(), 0, set()
@@ -117,6 +122,7 @@ class PreparedRows:
                 count, positions = self._engine.count_inserted(self._connection, chunk, created)
                 new += count
                 refused |= {self.rows[start + position] for position in positions}
+            then(new, refused)
             return new, refused
 
         return retrying(self._connection.alias, write)

@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tqdm import TMonitor
 
-from program_intent import load as load_module
+from program_intent.intake import load as load_module
 from program_intent.models import ProgramIntent
-from program_intent.sources import report_file
-from program_intent.sources.report_file import Block, CsvReport
+from program_intent.sources import lines as lines_module
+from program_intent.sources.csv_file import CsvFile
+from program_intent.sources.rows import Block
 from program_intent.store import PreparedRows, Spelled
 from tests.reports import PROGRAM, ROOT, Counts, load, make_learners, make_row, stored, write_report
 
@@ -33,9 +34,9 @@ UNKNOWN = make_row(learner=77)
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BATCH", "FIRST_BATCH"):
+    for name in ("LARGEST_TRANSACTION", "FIRST_TRANSACTION"):
         monkeypatch.setattr(load_module, name, 3)
-    monkeypatch.setattr(report_file, "BLOCK", 3)
+    monkeypatch.setattr(lines_module, "BLOCK", 3)
 
 
 @pytest.mark.slow
@@ -231,8 +232,8 @@ def interrupting(times: int) -> Callable[..., tuple[int, set[Spelled]]]:
     """Ctrl-C at the worst moment: when a batch is stored and not yet counted."""
     write = PreparedRows.write
 
-    def write_and_interrupt(rows: PreparedRows) -> tuple[int, set[Spelled]]:
-        written = write(rows)
+    def write_and_interrupt(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
+        written = write(rows, *then)
         for _ in range(times):
             signal.raise_signal(signal.SIGINT)
         return written
@@ -261,22 +262,22 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
 ) -> None:
     """So memory holds two batches, however slow the database is."""
     make_learners(12)
-    blocks, write = CsvReport.blocks, PreparedRows.write
+    blocks, write = CsvFile.blocks, PreparedRows.write
     read = 0
     read_when_writing = []
 
-    def counting_blocks(report: CsvReport) -> Iterator[Block]:
+    def counting_blocks(source: CsvFile) -> Iterator[Block]:
         nonlocal read
-        for block in blocks(report):
+        for block in blocks(source):
             read += len(block.rows)
             yield block
 
-    def slow_write(rows: PreparedRows) -> tuple[int, set[Spelled]]:
+    def slow_write(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
         time.sleep(0.05)
         read_when_writing.append(read)
-        return write(rows)
+        return write(rows, *then)
 
-    monkeypatch.setattr(CsvReport, "blocks", counting_blocks)
+    monkeypatch.setattr(CsvFile, "blocks", counting_blocks)
     monkeypatch.setattr(PreparedRows, "write", slow_write)
     load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 13)]))
     assert read_when_writing[:4] == [6, 9, 12, 12]
@@ -291,14 +292,14 @@ def test_a_batch_is_as_large_as_the_time_that_storing_it_may_take(
     write = PreparedRows.write
     written = []
 
-    def noting_write(rows: PreparedRows) -> tuple[int, set[Spelled]]:
+    def noting_write(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
         written.append(len(rows.rows))
-        return write(rows)
+        return write(rows, *then)
 
-    monkeypatch.setattr(load_module, "BATCH", 8)
-    monkeypatch.setattr(load_module, "FIRST_BATCH", 2)
-    monkeypatch.setattr(load_module, "LONGEST_WRITE", longest)
-    monkeypatch.setattr(report_file, "BLOCK", 1)
+    monkeypatch.setattr(load_module, "LARGEST_TRANSACTION", 8)
+    monkeypatch.setattr(load_module, "FIRST_TRANSACTION", 2)
+    monkeypatch.setattr(load_module, "LONGEST_TRANSACTION", longest)
+    monkeypatch.setattr(lines_module, "BLOCK", 1)
     monkeypatch.setattr(PreparedRows, "write", noting_write)
     load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 33)]))
     assert written[0] == 2
