@@ -1,6 +1,7 @@
 """Reports as warehouses write them become raw rows, each with its place and its text."""
 
 import gzip
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from program_intent.exceptions import LoadError
+from program_intent.sources import json_lines
 from program_intent.sources import lines as lines_module
 from program_intent.sources.csv_file import LONGEST_FIELD, CsvFile
 from program_intent.sources.files import open_file, size
@@ -268,6 +270,63 @@ def test_blocks_read_at_once_are_what_they_are_record_by_record(
         one_by_one = read_to_the_break(path)
     with mock.patch.object(lines_module, "BLOCK", block):
         assert read_to_the_break(path) == one_by_one
+
+
+_names = st.sampled_from(
+    ["program_uuid", "learner", "USER_ID ", "reason", "certainty", "effective_timestamp", "effective_time", "more", '"']
+)
+_values = st.recursive(
+    st.sampled_from([None, True, 1, 1.5, float("nan"), "", "text", '"', "caf\u00e9", "\ud800", "\u2028", "\\"]),
+    lambda values: st.lists(values, max_size=2) | st.dictionaries(st.sampled_from("ab"), values, max_size=2),
+    max_leaves=3,
+)
+
+
+def as_object(pairs: list[tuple[str, object]], start: str, end: str) -> str:
+    """JSON in which a key may be there twice."""
+    return start + "{" + ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in pairs) + "}" + end
+
+
+_objects = st.builds(
+    as_object,
+    st.permutations(list(zip(HEADER.split(","), ["uuid", 1, "R", "MAYBE", "now"], strict=True)))
+    | st.lists(st.tuples(_names, _values), max_size=7),
+    st.sampled_from(["", "", "", " ", "\ufeff"]),
+    st.sampled_from(["", "", "", " ", "x", ",{}"]),
+)
+_odd = st.sampled_from(["", " ", "nothing", "[1]", '"text"', "1", '{"learner": 1', '{"learner": "\udce9"}', "[" * 9999])
+
+
+@given(
+    objects=st.lists(st.just(OBJECT) | _objects | _odd, max_size=8),
+    block=st.integers(1, 4),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+)
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_json_lines_read_at_once_are_what_they_are_one_by_one(
+    tmp_path: Path, objects: list[str], block: int, end: str
+) -> None:
+    path = tmp_path / "report.jsonl"
+    path.write_bytes(end.join(objects).encode("utf-8", "surrogateescape"))
+    with mock.patch.object(json_lines, "_plain_rows", return_value=None):
+        one_by_one = read(path)
+    with mock.patch.object(lines_module, "BLOCK", block):
+        assert repr(read(path)) == repr(one_by_one)  # as texts, because no NaN equals another
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(OBJECT, id="plain"),
+        pytest.param(OBJECT.replace(", ", ",").replace(": ", ":"), id="compact"),
+        pytest.param(OBJECT.replace("uuid", "\\u00e9"), id="escaped"),
+        pytest.param(OBJECT.replace('"learner"', '"more": null, "LMS_USER_ID"'), id="another name and key"),
+    ],
+)
+def test_json_lines_as_warehouses_write_them_are_read_at_once(write: Write, line: str) -> None:
+    path = write(f"{line}\n{OBJECT}\r\n{line}", "report.jsonl")
+    with mock.patch.object(json_lines, "_row", side_effect=AssertionError):
+        assert len(read(path)) == 3
 
 
 # What cannot be opened
