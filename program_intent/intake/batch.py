@@ -25,12 +25,8 @@ class Reject(NamedTuple):
     original: str
 
 
-class _Kept(NamedTuple):
-    source: Source
-    places: Sequence[Any]
-    originals: str | list[str]
-    # In one sequence, record after record; or how the originals come apart into them.
-    values: str | list[str] | Callable[[str], Values]
+# Many texts, or as one, because each would take half as much memory again.
+_Texts = list[str] | str
 
 
 class Batch:
@@ -40,25 +36,25 @@ class Batch:
     """
 
     def __init__(self) -> None:
-        self._kept: list[_Kept] = []
+        # Blocks: source, places, originals, and the values one after the other, or what takes the originals apart.
+        self._kept: list[tuple[Source, Sequence[Any], _Texts, _Texts | Callable[[str], Values]]] = []
         self.verdicts: list[Verdict] = []
         self.rows: PreparedRows | None = None
 
     def add(self, source: Source, block: Block, verdicts: Iterable[Verdict]) -> None:
         originals = _as_one(block.originals or [""] * len(block.rows))
-        self._kept.append(_Kept(source, block.places, originals, block.apart or _as_one(_texts(block))))
+        self._kept.append((source, block.places, originals, block.apart or _as_one(_texts(block))))
         self.verdicts += verdicts
 
     def rejects(self, errors: Mapping[int, str]) -> Iterator[Reject]:
         """The records whose positions have an error."""
         first = 0
-        for kept in self._kept:
-            positions = [number for number in range(len(kept.places)) if first + number in errors]
-            records = list(_records(kept)) if positions else []
+        for source, places, originals, values in self._kept:
+            positions = [number for number in range(len(places)) if first + number in errors]
+            records = _records(originals, values) if positions else []
             for number in positions:
-                values, original = records[number]
-                yield Reject(kept.source, kept.places[number], errors[first + number], values, original)
-            first += len(kept.places)
+                yield Reject(source, places[number], errors[first + number], *records[number])
+            first += len(places)
 
 
 def _texts(block: Block) -> list[str]:
@@ -67,20 +63,17 @@ def _texts(block: Block) -> list[str]:
     return values if set(map(type, values)) == {str} else ["" if value is None else str(value) for value in values]
 
 
-def _as_one(texts: Sequence[str]) -> str | list[str]:
-    """Texts of their own would take half as much memory again."""
+def _as_one(texts: Sequence[str]) -> _Texts:
     text = _SEPARATOR.join(texts)
     return text if text.count(_SEPARATOR) == len(texts) - 1 else list(texts)
 
 
-def _apart(texts: str | list[str]) -> list[str]:
+def _apart(texts: _Texts) -> list[str]:
     return texts.split(_SEPARATOR) if isinstance(texts, str) else texts
 
 
-def _records(kept: _Kept) -> Iterator[tuple[Values, str]]:
-    originals = [original.rstrip("\r\n") for original in _apart(kept.originals)]
-    if callable(kept.values):
-        values: Iterable[Values] = map(kept.values, originals)
-    else:
-        values = zip(*[iter(_apart(kept.values))] * len(FIELDS), strict=True)
-    return zip(values, originals, strict=True)
+def _records(originals: _Texts, values: _Texts | Callable[[str], Values]) -> list[tuple[Values, str]]:
+    lines = [original.rstrip("\r\n") for original in _apart(originals)]
+    if callable(values):
+        return [(values(line), line) for line in lines]
+    return list(zip(zip(*[iter(_apart(values))] * len(FIELDS), strict=True), lines, strict=True))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import tzinfo
 from functools import partial
-from typing import Any
 
 from django.db import connections
 
@@ -172,13 +171,13 @@ class Load:
         named = {verdict.learner for verdict in batch.verdicts if isinstance(verdict, NewIntent)}
         keys = store.resolve_learners(named, field=self._learner_field, using=self._using)
         return [
-            self._resolved(verdict, keys) if isinstance(verdict, NewIntent) else verdict for verdict in batch.verdicts
+            verdict
+            if not isinstance(verdict, NewIntent)
+            else self._spelled(verdict._replace(learner=keys[verdict.learner]))
+            if verdict.learner in keys
+            else _unknown(verdict.learner)
+            for verdict in batch.verdicts
         ]
-
-    def _resolved(self, judged: NewIntent, keys: dict[Any, Any]) -> Spelled | str:
-        if judged.learner not in keys:
-            return _unknown(judged.learner)
-        return self._spelled(judged._replace(learner=keys[judged.learner]))
 
 
 def _errors(verdicts: Sequence[Spelled | str], refused: Collection[Spelled]) -> dict[int, str]:

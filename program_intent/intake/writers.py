@@ -2,22 +2,8 @@
 
 import sqlite3
 from collections.abc import Callable
-from typing import Protocol
 
 from program_intent.store import PreparedRows, Spelled
-
-
-class Writer(Protocol):
-    """Takes the rows of one batch after the other."""
-
-    dry_run: bool
-
-    @property
-    def all_new(self) -> bool:
-        """Whether the next rows are taken to be all new."""
-
-    def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
-        """How many rows were new, and those whose learner is no user; ``then`` is told in the rows' transaction."""
 
 
 class Storing:
@@ -26,10 +12,11 @@ class Storing:
     dry_run = False
 
     def __init__(self) -> None:
-        # Until a batch says otherwise, and again after one that does.
+        # What the next rows are taken for, until a batch says otherwise, and again after one that does.
         self.all_new = True
 
     def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
+        """How many rows were new, and those whose learner is no user; ``then`` is told both in their transaction."""
         created, refused = rows.write(then)
         self.all_new = created + len(refused) == len(rows.rows)
         return created, refused
@@ -52,6 +39,9 @@ class Foretelling:
         refused, stored = rows.unknown(), rows.stored()
         keys = ((_key(row),) for row in rows.rows if row not in refused and row not in stored)
         return self._seen.executemany("INSERT OR IGNORE INTO seen VALUES (?)", keys).rowcount, refused
+
+
+Writer = Storing | Foretelling
 
 
 def _key(row: Spelled) -> str:

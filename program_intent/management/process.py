@@ -44,9 +44,11 @@ def finishing() -> Iterator[None]:
         interrupted = True
         signal.signal(number, signal.default_int_handler)
 
-    ours = [number for number in INTERRUPTS if signal.getsignal(number) is signal.default_int_handler]
-    if current_thread() is not main_thread():
-        ours = []
+    ours = [
+        number
+        for number in INTERRUPTS
+        if current_thread() is main_thread() and signal.getsignal(number) is signal.default_int_handler
+    ]
     for number in ours:
         signal.signal(number, note)
     try:

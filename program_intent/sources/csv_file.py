@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from contextlib import suppress
 from operator import itemgetter
 
 from program_intent.data import FIELDS
@@ -67,18 +68,15 @@ class CsvFile:
 
     def _one_by_one(self, last: int) -> Iterator[Block]:
         """The records up to the one that holds line ``last``, also those before the file breaks off."""
-        places: list[int] = []
-        originals: list[str] = []
-        rows: list[Values | Malformed] = []
+        records = []
         try:
             for row in self._rows():
                 place, original = self._lines.take()
-                places.append(place)
-                originals.append(original)
-                rows.append(self._formed(row, original))
+                records.append((place, original, self._formed(row, original)))
                 if self._lines.number >= last:
                     break
         finally:
+            places, originals, rows = zip(*records, strict=True) if records else ((), (), ())
             yield Block(places, originals, rows)
 
     def _formed(self, row: list[str] | str, original: str) -> Values | Malformed:
@@ -93,10 +91,9 @@ class CsvFile:
 
     def _readable(self, original: str) -> Values:
         """The values of a badly quoted record, as far as a lenient reader finds them."""
-        try:
-            row = next(csv.reader([original]), [])
-        except csv.Error:
-            row = []
+        row: list[str] = []
+        with suppress(csv.Error):
+            row = next(csv.reader([original]), row)
         return self._picked(row)
 
     def _picked(self, row: list[str]) -> Values:

@@ -81,12 +81,11 @@ def _row(line: str) -> Values | Malformed:
 def _values(original: str) -> Values:
     if not is_utf8(original):
         raise ValueError("The row is not UTF-8.")
-    keys: tuple[str, ...] = ()
+    keys: list[str] = []
 
     def dict_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         """Called for the outermost object last; a dict drops the first of two values for one key in silence."""
-        nonlocal keys
-        keys = tuple(key for key, _ in pairs)
+        keys[:] = [key for key, _ in pairs]
         return dict(pairs)
 
     try:
@@ -95,4 +94,4 @@ def _values(original: str) -> Values:
         raise ValueError(f"Expected a JSON object: {error}.") from error
     if not isinstance(found, dict):
         raise ValueError("Expected a JSON object with the fields of an intent.")
-    return _picker(keys)(found)
+    return _picker(tuple(keys))(found)
