@@ -387,7 +387,9 @@ def test_rows_of_a_source_without_lines_are_loaded_and_its_rejects_say_where_and
 
 
 def sign_up(counts: LoadReport) -> None:
-    get_user_model().objects.create(username=f"{counts.read} {counts.created} {counts.duplicate} {counts.rejected}")
+    get_user_model().objects.create(
+        pk=1000 + counts.read, username=f"{counts.read} {counts.created} {counts.duplicate} {counts.rejected}"
+    )
 
 
 def signed_up() -> list[str]:
