@@ -16,8 +16,10 @@ from django.db import connection
 from benchmarks import baselines, database, generate
 from benchmarks.results import Result, alternate
 from program_intent.data import LoadReport
-from program_intent.load import Load
-from program_intent.sources.report_file import open_report
+from program_intent.intake.load import Load
+from program_intent.intake.writers import Storing
+from program_intent.management.process import finishing, tuned
+from program_intent.sources.files import open_file
 
 # The slow baselines take hours for a whole report; a rate does not need one.
 SAMPLE = 10_000
@@ -27,18 +29,20 @@ NATIVE_TARGET = {"postgresql": 1.0, "mysql": 0.9, "sqlite": 0.9}
 def load(path: Path) -> list[tuple[int, float]]:
     """Load a report; the rows read and the seconds passed after each batch."""
     curve: list[tuple[int, float]] = [(0, 0.0)]
-    report = open_report(str(path))
+    source = open_file(str(path))
     job = Load(
         using="default",
         learner_field="pk",
         zone=None,
-        dry_run=False,
+        writer=Storing(),
         max_rejects=None,
-        reject=lambda entry, error: sys.exit(f"{entry}: {error}"),
+        reject=lambda reject: sys.exit(str(reject)),
         progress=lambda counts: curve.append((counts.read, counts.seconds)),
+        settling=finishing,
     )
-    job.run([report])
-    report.close()
+    with tuned():
+        job.run([source])
+    source.close()
     _expect_all_in(job.counts)
     return curve
 

@@ -15,7 +15,7 @@ from benchmarks.results import Result
 from program_intent import api
 from program_intent.data import Certainty
 from program_intent.models.intent import engine_of
-from program_intent.store.batches import Batch
+from program_intent.store.batches import PreparedRows
 from program_intent.validation.judge import NewIntent
 
 # Intents of the learner, in how many programs, and the target against the loop.
@@ -71,7 +71,7 @@ def _fill(size: int) -> None:
 def write(rows: Any) -> None:
     spell = engine_of("default").speller()
     while chunk := list(islice(rows, CHUNK)):
-        Batch(list(spell(*zip(*chunk, strict=True))), engine_of("default"), all_new=True).write()
+        PreparedRows(list(spell(*zip(*chunk, strict=True))), engine_of("default"), all_new=True).write(lambda *_: None)
 
 
 def _cases(learner: int) -> dict[str, Callable[[], Any]]:

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from program_intent.data import Certainty, Intent
 from program_intent.models.intent import ProgramIntent, engine_of
-from program_intent.store.batches import Batch
+from program_intent.store.batches import PreparedRows
 from program_intent.validation.judge import NewIntent
 
 PROGRAM = UUID("51032e48-04ca-5d43-901a-80cd294a21e1")
@@ -70,4 +70,4 @@ def stored_intents() -> list[Intent]:
 
 def write_batch(rows: Sequence[Any], using: str = "default", *, all_new: bool = False) -> tuple[int, set[Any]]:
     """Store spelled rows as the loader does, in one transaction."""
-    return Batch(rows, engine_of(using), all_new=all_new).write()
+    return PreparedRows(rows, engine_of(using), all_new=all_new).write(lambda *_: None)

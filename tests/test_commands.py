@@ -19,7 +19,7 @@ from django.db import OperationalError
 from django.test import override_settings
 
 from program_intent.models import ProgramIntent
-from program_intent.store.batches import Batch
+from program_intent.store.batches import PreparedRows
 from tests.reports import HEADER, PROGRAM, ROW, load, make_learners, make_row, stored, write_report
 
 BAD = make_row(certainty="SURE")
@@ -543,7 +543,7 @@ def test_max_rejects_takes_a_number_from_zero(report: Path, number: str) -> None
 
 def test_a_database_that_fails_is_told_in_one_line(report: Path, tmp_path: Path) -> None:
     counts = tmp_path / "report.json"
-    failing = mock.patch.object(Batch, "write", side_effect=OperationalError("server closed\nthe connection\n"))
+    failing = mock.patch.object(PreparedRows, "write", side_effect=OperationalError("server closed\nthe connection\n"))
     with failing:
         loaded = load(report, "--report", counts)
     assert (loaded.status, loaded.message) == (1, "The database failed: server closed the connection")

@@ -1,28 +1,39 @@
 """A whole load, batch by batch: what is counted, what is stored, and that a dry run foretells it."""
 
 import csv
+import gc
 import gzip
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tqdm import TMonitor
 
-from program_intent import load as load_module
+from program_intent import engines
+from program_intent.data import LoadReport
 from program_intent.engines.sql import Spelled
+from program_intent.exceptions import LoadError
+from program_intent.intake import load as load_module
+from program_intent.intake.batch import Reject
+from program_intent.intake.load import Load
+from program_intent.intake.writers import Foretelling, Storing, Writer
 from program_intent.models import ProgramIntent
-from program_intent.sources import report_file
-from program_intent.sources.report_file import Block, CsvReport
-from program_intent.store.batches import Batch
+from program_intent.sources import lines as lines_module
+from program_intent.sources.csv_file import CsvFile
+from program_intent.sources.rows import Block, Malformed, Source, Values
+from program_intent.store.batches import PreparedRows
 from tests.reports import PROGRAM, ROOT, Counts, load, make_learners, make_row, stored, write_report
 
 pytestmark = pytest.mark.django_db
@@ -34,9 +45,9 @@ UNKNOWN = make_row(learner=77)
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("BATCH", "FIRST_BATCH"):
+    for name in ("LARGEST_TRANSACTION", "FIRST_TRANSACTION"):
         monkeypatch.setattr(load_module, name, 3)
-    monkeypatch.setattr(report_file, "BLOCK", 3)
+    monkeypatch.setattr(lines_module, "BLOCK", 3)
 
 
 @pytest.mark.slow
@@ -230,10 +241,10 @@ def test_a_load_that_is_stopped_leaves_no_thread_behind(tmp_path: Path) -> None:
 
 def interrupting(times: int) -> Callable[..., tuple[int, set[Spelled]]]:
     """Ctrl-C at the worst moment: when a batch is stored and not yet counted."""
-    write = Batch.write
+    write = PreparedRows.write
 
-    def write_and_interrupt(rows: Batch) -> tuple[int, set[Spelled]]:
-        written = write(rows)
+    def write_and_interrupt(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
+        written = write(rows, *then)
         for _ in range(times):
             signal.raise_signal(signal.SIGINT)
         return written
@@ -248,7 +259,7 @@ def test_ctrl_c_waits_for_the_batch_to_be_counted_unless_pressed_twice(
 ) -> None:
     make_learners(9)
     path = write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 10)])
-    monkeypatch.setattr(Batch, "write", interrupting(times))
+    monkeypatch.setattr(PreparedRows, "write", interrupting(times))
     loaded = load(path)
     assert (loaded.status, loaded.counts) == (1, (counted, counted, 0, 0))
     assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
@@ -262,23 +273,23 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
 ) -> None:
     """So memory holds two batches, however slow the database is."""
     make_learners(12)
-    blocks, write = CsvReport.blocks, Batch.write
+    blocks, write = CsvFile.blocks, PreparedRows.write
     read = 0
     read_when_writing = []
 
-    def counting_blocks(report: CsvReport) -> Iterator[Block]:
+    def counting_blocks(source: CsvFile) -> Iterator[Block]:
         nonlocal read
-        for block in blocks(report):
+        for block in blocks(source):
             read += len(block.rows)
             yield block
 
-    def slow_write(rows: Batch) -> tuple[int, set[Spelled]]:
+    def slow_write(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
         time.sleep(0.05)
         read_when_writing.append(read)
-        return write(rows)
+        return write(rows, *then)
 
-    monkeypatch.setattr(CsvReport, "blocks", counting_blocks)
-    monkeypatch.setattr(Batch, "write", slow_write)
+    monkeypatch.setattr(CsvFile, "blocks", counting_blocks)
+    monkeypatch.setattr(PreparedRows, "write", slow_write)
     load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 13)]))
     assert read_when_writing[:4] == [6, 9, 12, 12]
 
@@ -289,19 +300,221 @@ def test_a_batch_is_as_large_as_the_time_that_storing_it_may_take(
 ) -> None:
     """So nobody waits longer for a batch in a large table than in a small one."""
     make_learners(32)
-    write = Batch.write
+    write = PreparedRows.write
     written = []
 
-    def noting_write(rows: Batch) -> tuple[int, set[Spelled]]:
+    def noting_write(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
         written.append(len(rows.rows))
-        return write(rows)
+        return write(rows, *then)
 
-    monkeypatch.setattr(load_module, "BATCH", 8)
-    monkeypatch.setattr(load_module, "FIRST_BATCH", 2)
-    monkeypatch.setattr(load_module, "LONGEST_WRITE", longest)
-    monkeypatch.setattr(report_file, "BLOCK", 1)
-    monkeypatch.setattr(Batch, "write", noting_write)
+    monkeypatch.setattr(load_module, "LARGEST_TRANSACTION", 8)
+    monkeypatch.setattr(load_module, "FIRST_TRANSACTION", 2)
+    monkeypatch.setattr(load_module, "LONGEST_TRANSACTION", longest)
+    monkeypatch.setattr(lines_module, "BLOCK", 1)
+    monkeypatch.setattr(PreparedRows, "write", noting_write)
     load(write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 33)]))
     assert written[0] == 2
     assert set(written[2:-2]) == sizes  # the second is made while the first is written, the last ones are what is left
     assert len(stored()) == 32
+
+
+# Any source, and what else is done in a batch's transaction
+
+
+class Listed:
+    """A source that knows neither lines nor files, of typed values."""
+
+    name = "a list"
+    unit = "entry"
+
+    def __init__(self, *rows: Values | Malformed) -> None:
+        self._rows = rows
+
+    def blocks(self) -> Iterator[Block]:
+        yield Block([f"#{number}" for number in range(len(self._rows))], None, self._rows)
+
+    def position(self) -> int:
+        return 0
+
+    def close(self) -> None: ...
+
+
+def typed(learner: object, **changes: object) -> Values:
+    row = {
+        "learner": learner,
+        "program_uuid": UUID(PROGRAM),
+        "reason": "REFUND",
+        "certainty": "MAYBE",
+        "effective_timestamp": datetime(2022, 4, 12, tzinfo=UTC),
+    }
+    return tuple((row | changes).values())
+
+
+def load_from(*sources: Source, writer: Writer | None = None, **options: Any) -> tuple[LoadReport, list[Reject]]:
+    rejects: list[Reject] = []
+    options = {"learner_field": "pk", "zone": None, "max_rejects": None, "progress": lambda counts: None} | options
+    job = Load(using="default", writer=writer or Storing(), reject=rejects.append, **options)
+    job.run(sources)
+    return job.counts, rejects
+
+
+@pytest.mark.parametrize("field", ["pk", "username"])
+def test_rows_of_a_source_without_lines_are_loaded_and_its_rejects_say_where_and_what(field: str) -> None:
+    make_learners(1)
+    known, unknown = {"pk": (1, 77), "username": ("learner1", "nobody")}[field]
+    source = Listed(
+        typed(known), typed(unknown), typed(known, reason=None, certainty="SU\x1fRE"), Malformed("Torn.", typed(known))
+    )
+    counts, rejects = load_from(source, learner_field=field)
+    assert (counts.read, counts.created, counts.rejected) == (4, 1, 3)
+    moment = "2022-04-12 00:00:00+00:00"
+    assert [(reject.source, reject.place, reject.error, reject.values, reject.original) for reject in rejects] == [
+        (
+            source,
+            "#1",
+            f"learner: No user is named by {unknown!r}.",
+            (str(unknown), PROGRAM, "REFUND", "MAYBE", moment),
+            "",
+        ),
+        (
+            source,
+            "#2",
+            "reason: This field is required.; "
+            "certainty: Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'SU\\x1fRE'.",
+            (str(known), PROGRAM, "", "SU\x1fRE", moment),
+            "",
+        ),
+        (source, "#3", "Torn.", (str(known), PROGRAM, "REFUND", "MAYBE", moment), ""),
+    ]
+
+
+def sign_up(counts: LoadReport) -> None:
+    get_user_model().objects.create(
+        pk=1000 + counts.read, username=f"{counts.read} {counts.created} {counts.duplicate} {counts.rejected}"
+    )
+
+
+def signed_up() -> list[str]:
+    return [user.username for user in get_user_model().objects.exclude(username__startswith="learner").order_by("pk")]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_batches")
+def test_what_is_done_in_the_transaction_of_a_batch_is_told_the_counts_and_stays_with_it() -> None:
+    make_learners(2)
+    batches = (typed(1), typed(77), typed(1)), (typed(2), typed(2), typed("x")), (typed(2),)
+    load_from(*[Listed(*rows) for rows in batches], in_transaction=sign_up)
+    assert signed_up() == ["3 1 1 1", "6 2 2 2", "7 2 3 2"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("small_batches")
+def test_nothing_of_a_batch_stays_where_what_is_done_in_its_transaction_fails() -> None:
+    make_learners(2)
+
+    def sign_up_and_fail(counts: LoadReport) -> None:
+        sign_up(counts)
+        if counts.read > 3:
+            raise LoadError("Stopped.")
+
+    with pytest.raises(LoadError):
+        load_from(Listed(*[typed(1)] * 3), Listed(*[typed(2)] * 3), in_transaction=sign_up_and_fail)
+    assert [row.learner_id for row in stored()] == [1]
+    assert signed_up() == ["3 1 2 0"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_done_in_the_transaction_is_done_again_after_a_deadlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_learners(1)
+    monkeypatch.setattr(engines.kind(connection), "TRANSIENT", {1213})
+    deadlocks = [OperationalError(1213, "Deadlock found")]
+
+    def sign_up_in_a_deadlock(counts: LoadReport) -> None:
+        sign_up(counts)
+        if deadlocks:
+            raise deadlocks.pop()
+
+    counts, _ = load_from(Listed(typed(1)), in_transaction=sign_up_in_a_deadlock)
+    assert (counts.read, counts.created) == (1, 1)
+    assert signed_up() == ["1 1 0 0"]
+    assert len(stored()) == 1
+
+
+def test_a_dry_run_has_no_transaction_to_do_anything_in() -> None:
+    make_learners(1)
+    with closing(Foretelling()) as writer:
+        counts, _ = load_from(Listed(typed(1)), writer=writer, in_transaction=sign_up)
+    assert (counts.created, counts.dry_run) == (1, True)
+    assert signed_up() == []
+
+
+# What belongs to the process
+
+
+def settings_of_python(*_: object) -> tuple[bool, float, object, int]:
+    return gc.isenabled(), sys.getswitchinterval(), signal.getsignal(signal.SIGINT), csv.field_size_limit()
+
+
+@pytest.fixture
+def while_loading(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, float, object, int]]:
+    """What Python was set to when a batch was written."""
+    write, found = PreparedRows.write, []
+
+    def noting_write(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
+        found.append(settings_of_python())
+        return write(rows, *then)
+
+    monkeypatch.setattr(PreparedRows, "write", noting_write)
+    return found
+
+
+def test_the_command_tunes_python_and_puts_it_back(
+    tmp_path: Path, while_loading: list[tuple[bool, float, object, int]]
+) -> None:
+    make_learners(1)
+    before = settings_of_python()
+    load(write_report(tmp_path / "report.csv", make_row()))
+    ((collects, interval, handler, _),) = while_loading
+    assert (collects, interval) == (False, 0.0005)
+    assert handler is not signal.default_int_handler
+    assert settings_of_python() == before == (True, 0.005, signal.default_int_handler, before[3])
+
+
+def test_the_command_leaves_alone_what_the_host_has_set(
+    tmp_path: Path, while_loading: list[tuple[bool, float, object, int]]
+) -> None:
+    make_learners(1)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        gc.disable()
+        sys.setswitchinterval(0.02)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        load(write_report(tmp_path / "report.csv", make_row()))
+        assert [found[:3] for found in while_loading] == [settings_of_python()[:3]] == [(False, 0.02, signal.SIG_IGN)]
+    finally:
+        gc.enable()
+        sys.setswitchinterval(0.005)
+        signal.signal(signal.SIGINT, before)
+
+
+def test_the_loader_itself_sets_nothing(while_loading: list[tuple[bool, float, object, int]]) -> None:
+    make_learners(1)
+    load_from(Listed(typed(1)))
+    assert while_loading == [settings_of_python()]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_command_sets_nothing_outside_the_main_thread(
+    tmp_path: Path, while_loading: list[tuple[bool, float, object, int]]
+) -> None:
+    make_learners(1)
+    path = write_report(tmp_path / "report.csv", make_row())
+
+    def load_and_disconnect() -> None:
+        load(path)
+        connection.close()
+
+    thread = threading.Thread(target=load_and_disconnect)
+    thread.start()
+    thread.join()
+    assert [found[:3] for found in while_loading] == [settings_of_python()[:3]]

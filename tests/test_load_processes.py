@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from program_intent.load import BATCH
+from program_intent.intake.load import LARGEST_TRANSACTION
 from program_intent.models import ProgramIntent
 from tests.reports import (
     HEADER,
@@ -218,8 +218,8 @@ def in_the_middle_of(rows: Sequence[StoredRow], *options: object) -> "Iterator[s
 
 @pytest.mark.slow
 def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undisturbed_one(tmp_path: Path) -> None:
-    rows = many(2 * BATCH + 10_000)
-    with in_the_middle_of(rows[: 2 * BATCH]) as process:
+    rows = many(2 * LARGEST_TRANSACTION + 10_000)
+    with in_the_middle_of(rows[: 2 * LARGEST_TRANSACTION]) as process:
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -232,7 +232,7 @@ def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undi
 
 
 def test_an_interrupted_load_ends_with_one_line_and_true_counts(tmp_path: Path) -> None:
-    with in_the_middle_of(many(2 * BATCH), "--report", tmp_path / "report.json") as process:
+    with in_the_middle_of(many(2 * LARGEST_TRANSACTION), "--report", tmp_path / "report.json") as process:
         process.send_signal(signal.SIGINT)
         loaded = end(process)
     assert (loaded.status, loaded.stderr) == (1, "")
@@ -283,7 +283,7 @@ def load_side_by_side(reports: Sequence[Sequence[StoredRow]]) -> list[Loaded]:
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["the same order", "another order"])
 def test_two_loads_of_the_same_rows_at_once_store_each_once_and_their_counts_add_up(order: str) -> None:
-    rows = many(BATCH + 10_000)
+    rows = many(LARGEST_TRANSACTION + 10_000)
     other = rows if order == "the same order" else random.Random(1).sample(rows, len(rows))
     expect_each_once(rows, load_side_by_side([rows, other]))
 
@@ -308,14 +308,14 @@ MEASURE = """
 import django, resource, sys
 from django.core.management import call_command
 django.setup()
-from program_intent import load
-load.BATCH = int(sys.argv[1])
+from program_intent.intake import load
+load.LARGEST_TRANSACTION = int(sys.argv[1])
 call_command("load_program_intents", *sys.argv[2:])
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000_000)
 """
 
 
-def peak_memory(*arguments: object, batch: int = BATCH) -> int:
+def peak_memory(*arguments: object, batch: int = LARGEST_TRANSACTION) -> int:
     """Megabytes, of a load in a process of its own.
 
     A shell stands between, because a process inherits the peak of the one that forked it, and ours is a large one.
@@ -341,6 +341,6 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, option: tuple[str, .
 
 @pytest.mark.slow
 def test_a_load_takes_less_than_150_megabytes_also_when_all_is_there_already(tmp_path: Path) -> None:
-    path = write_report(tmp_path / "report.csv", *as_csv(many(4 * BATCH)))
+    path = write_report(tmp_path / "report.csv", *as_csv(many(4 * LARGEST_TRANSACTION)))
     assert peak_memory(path) < 150
     assert peak_memory(path) < 150

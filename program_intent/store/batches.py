@@ -1,6 +1,6 @@
 """The rows of one transaction on their way into the database: each once, sorted, in statements of a size it takes."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -10,9 +10,25 @@ from django.utils import timezone
 from program_intent.engines import Engine
 from program_intent.engines.sql import Spelled
 from program_intent.store.retrying import retrying
+from program_intent.validation.judge import NewIntent
+from program_intent.validation.learners import Learners
 
 
-class Batch:
+def spelled(rows: Sequence[NewIntent], engine: Engine, *, learner_field: str) -> list[Spelled | None]:
+    """Judged rows as the database stores them, by the learner's key; None where nobody bears the learner's name.
+
+    A name is matched exactly: a collation's idea of equality does not count. Values of the primary key stand for
+    themselves; whether such a user exists is checked while inserting.
+    """
+    learners = Learners(learner_field, engine.connection.alias)
+    names = {row.learner for row in rows}
+    keys = {name: name for name in names} if learners.are_named_by_key else learners.keys(names)
+    named, *others = zip(*(row for row in rows if row.learner in keys), strict=True) if keys else ((), (), (), (), ())
+    found = engine.speller()(list(map(keys.__getitem__, named)), *others)
+    return [next(found) if row.learner in keys else None for row in rows]
+
+
+class PreparedRows:
     """Spelled rows, each once; made without touching the database, so another thread may do it.
 
     Faster to store if ``all_new`` says rightly that none is stored yet.
@@ -28,17 +44,21 @@ class Batch:
             for start in range(0, len(self.rows), size)
         ]
 
-    def write(self) -> tuple[int, set[Spelled]]:
-        """Store the rows in one transaction: how many were new, and those that may not be written."""
-        return retrying(self._using, self._count_inserted)
+    def write(self, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
+        """Store the rows in one transaction: how many were new, and those that may not be written.
 
-    def _count_inserted(self) -> tuple[int, set[Spelled]]:
+        ``then`` is told both at the end of that transaction, and again where it has to be done again.
+        """
+        return retrying(self._using, partial(self._count_inserted, then))
+
+    def _count_inserted(self, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
         created, new = timezone.now(), 0
         refused: set[Spelled] = set()
         for start, chunk in self._chunks:
             count, positions = self._engine.count_inserted(chunk, created)
             new += count
             refused |= {self.rows[start + position] for position in positions}
+        then(new, refused)
         return new, refused
 
     def record(self, created: datetime) -> dict[Spelled, tuple[int, datetime, bool]]:

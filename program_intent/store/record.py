@@ -1,8 +1,7 @@
 """What an application records, row by row: judged, stored in one transaction, and told of each what became of it."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import connections, router
 from django.utils import timezone
@@ -10,9 +9,9 @@ from django.utils import timezone
 from program_intent.data import Intent, Outcome
 from program_intent.exceptions import InvalidIntent
 from program_intent.models.intent import ProgramIntent, engine_of
-from program_intent.store.batches import Batch
+from program_intent.store.batches import PreparedRows, spelled
 from program_intent.validation.judge import Judge, NewIntent
-from program_intent.validation.learners import Learners, unknown_learner
+from program_intent.validation.learners import unknown_learner
 
 
 def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome]:
@@ -25,9 +24,7 @@ def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome
     judge = Judge(connections[using], learner_field=learner_field, default_time=now)
     judged = [_judged(judge, row) for row in rows]
     sound = list(dict.fromkeys(row for row in judged if isinstance(row, NewIntent)))
-    keys = resolve_learners({row.learner for row in sound}, field=learner_field, using=using)
-    known = [row for row in sound if row.learner in keys]
-    stored = _stored(known, [row._replace(learner=keys[row.learner]) for row in known], now, using)
+    stored = _stored(sound, learner_field, now, using) if sound else {}
     outcomes = []
     for row in judged:
         if isinstance(row, InvalidIntent):
@@ -49,25 +46,17 @@ def _judged(judge: Judge, row: object) -> NewIntent | InvalidIntent:
 
 
 def _stored(
-    rows: Sequence[NewIntent], keyed: Sequence[NewIntent], created: datetime, using: str
+    rows: Sequence[NewIntent], learner_field: str, created: datetime, using: str
 ) -> dict[NewIntent, tuple[Intent, bool]]:
-    """The stored intent of each row, and whether it is new; ``keyed`` are the rows with primary keys for learners."""
-    if not rows:
-        return {}
+    """The stored intent of each row, and whether it is new; rows that may not be written are left out."""
     engine = engine_of(using)
-    spelled = list(engine.speller()(*zip(*keyed, strict=True)))
-    found = Batch(spelled, engine).record(created)
-    return {
-        row: (Intent(found[spelling][0], *values, found[spelling][1]), found[spelling][2])
-        for row, values, spelling in zip(rows, keyed, spelled, strict=True)
-        if spelling in found
-    }
-
-
-def resolve_learners(values: Collection[Any], *, field: str, using: str) -> dict[Any, Any]:
-    """The primary key of the user named by each value, exactly: a collation's idea of equality does not count.
-
-    Values of the primary key stand for themselves; whether such a user exists is checked while inserting.
-    """
-    learners = Learners(field, using)
-    return {value: value for value in values} if learners.are_named_by_key else learners.keys(values)
+    spellings = spelled(rows, engine, learner_field=learner_field)
+    known = list(filter(None, spellings))
+    found = PreparedRows(known, engine).record(created) if known else {}
+    to_key = ProgramIntent._meta.get_field("learner").target_field.to_python
+    stored = {}
+    for row, spelling in zip(rows, spellings, strict=True):
+        if spelling in found:
+            key, written, is_new = found[spelling]
+            stored[row] = Intent(key, to_key(spelling[0]), *row[1:], written), is_new
+    return stored

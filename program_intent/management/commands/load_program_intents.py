@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
 from typing import IO, Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,9 +21,13 @@ from program_intent import conf
 from program_intent.checks import field_problems
 from program_intent.data import LoadReport
 from program_intent.exceptions import LoadError
-from program_intent.load import Entry, Load
+from program_intent.intake.batch import Reject
+from program_intent.intake.load import Load
+from program_intent.intake.writers import Foretelling, Storing
+from program_intent.management.process import finishing, tuned
 from program_intent.models import ProgramIntent
-from program_intent.sources.report_file import Report, open_report, size
+from program_intent.sources.files import open_file, size
+from program_intent.sources.rows import Source
 
 STOPPED, WRONG_USAGE, SOME_REJECTED = 1, 2, 3
 REJECT_COLUMNS = (
@@ -74,24 +78,27 @@ class Command(BaseCommand):
     def _load(self, options: dict[str, Any]) -> None:
         learner_field, zone = _learner_field(options["learner_field"]), _zone(options["assume_timezone"])
         with ExitStack() as stack:
-            reports = _open_all(options["paths"], options["format"], stack)
+            sources = _open_all(options["paths"], options["format"], stack)
             _refuse_overwriting(options)
             rejects, counts_file = (stack.enter_context(_output(options[name])) for name in ("rejects", "report"))
             for file in filter(None, (rejects, counts_file)):
                 if os.path.isfile(file.name):
                     file.truncate(0)
+            writer = stack.enter_context(closing(Foretelling())) if options["dry_run"] else Storing()
             bar = stack.enter_context(_progress_bar(options))
             load = Load(
                 using=options["database"] or router.db_for_write(ProgramIntent),
                 learner_field=learner_field,
                 zone=zone,
-                dry_run=options["dry_run"],
+                writer=writer,
                 max_rejects=options["max_rejects"],
                 reject=_rejects_writer(rejects, options["rejects"]) if rejects else self._show_reject,
-                progress=lambda counts: _advance(bar, reports, counts),
+                progress=lambda counts: _advance(bar, sources, counts),
+                settling=finishing,
             )
             try:
-                load.run(reports)
+                with tuned():
+                    load.run(sources)
             finally:
                 bar.close()
                 counts = load.counts
@@ -102,10 +109,10 @@ class Command(BaseCommand):
             where = f"see {options['rejects']}" if options["rejects"] else "--rejects PATH keeps them"
             raise CommandError(f"{load.counts.rejected} rows were rejected: {where}.", returncode=SOME_REJECTED)
 
-    def _show_reject(self, entry: Entry, error: str) -> None:
+    def _show_reject(self, reject: Reject) -> None:
         self._shown = getattr(self, "_shown", 0) + 1
         if self._shown <= SHOWN_REJECTS:
-            self.stderr.write(f"{entry.report.name}, line {entry.line}: {error}")
+            self.stderr.write(f"{reject.source.name}, {reject.source.unit} {reject.place}: {reject.error}")
 
     def _print(self, counts: LoadReport) -> None:
         shown = {name: f"{value:,}" if type(value) is int else str(value) for name, value in asdict(counts).items()}
@@ -119,15 +126,11 @@ class Command(BaseCommand):
                 raise
 
 
-def _open_all(paths: list[str], file_format: str | None, stack: ExitStack) -> list[Report]:
+def _open_all(paths: list[str], file_format: str | None, stack: ExitStack) -> list[Source]:
     """Every file, opened and its header read, before anything is written."""
     if paths.count("-") > 1:
         raise LoadError("Standard input (-) can be read only once.")
-    reports = []
-    for path in paths:
-        reports.append(open_report(path, file_format))
-        stack.callback(reports[-1].close)
-    return reports
+    return [stack.enter_context(closing(open_file(path, file_format))) for path in paths]
 
 
 def _refuse_overwriting(options: dict[str, Any]) -> None:
@@ -164,16 +167,16 @@ def _writing(path: str) -> Iterator[None]:
         raise LoadError(f"{path}: cannot be written: {error.strerror}.") from error
 
 
-def _rejects_writer(file: IO[str], path: str) -> Callable[[Entry, str], None]:
+def _rejects_writer(file: IO[str], path: str) -> Callable[[Reject], None]:
     writer = csv.writer(file)
     writer.writerow(REJECT_COLUMNS)
 
-    def write(entry: Entry, error: str) -> None:
-        learner, *values = ("" if value is None else value for value in entry.report.values(entry.original))
-        program_uuid, reason, certainty, effective = values
-        place = (entry.report.name, entry.line, error)
+    def write(reject: Reject) -> None:
+        learner, program_uuid, *others = reject.values
         with _writing(path):
-            writer.writerow((*place, program_uuid, learner, reason, certainty, effective, entry.original))
+            writer.writerow(
+                (reject.source.name, reject.place, reject.error, program_uuid, learner, *others, reject.original)
+            )
 
     return write
 
@@ -184,9 +187,9 @@ def _progress_bar(options: dict[str, Any]) -> "tqdm[NoReturn]":
     return tqdm(total=total, unit="B", unit_scale=True, disable=hidden)
 
 
-def _advance(bar: "tqdm[NoReturn]", reports: list[Report], counts: LoadReport) -> None:
+def _advance(bar: "tqdm[NoReturn]", sources: list[Source], counts: LoadReport) -> None:
     bar.set_postfix(rows=counts.read, rejected=counts.rejected, refresh=False)
-    bar.update(sum(report.position() for report in reports) - bar.n)
+    bar.update(sum(source.position() for source in sources) - bar.n)
 
 
 def _learner_field(name: str | None) -> str:

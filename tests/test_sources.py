@@ -1,6 +1,7 @@
 """Reports as warehouses write them become raw rows, each with its place and its text."""
 
 import gzip
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -13,8 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from program_intent.exceptions import LoadError
-from program_intent.sources import report_file
-from program_intent.sources.report_file import CsvReport, Report, Values, open_report, size
+from program_intent.sources import json_lines
+from program_intent.sources import lines as lines_module
+from program_intent.sources.csv_file import LONGEST_FIELD, CsvFile
+from program_intent.sources.files import open_file, size
+from program_intent.sources.rows import Malformed, Source, Values
 from tests.reports import HEADER
 
 VALUES = ("1", "uuid", "REASON", "MAYBE", "now")
@@ -41,26 +45,31 @@ class Record(NamedTuple):
     line: int
     original: str
     values: Values | str
+    # The values as far as they can be read.
+    readable: Values
 
 
 def read(path: Path, file_format: str | None = None) -> list[Record]:
-    return list(reading(open_report(str(path), file_format)))
+    return list(reading(open_file(str(path), file_format)))
 
 
-def reading(report: Report) -> Iterator[Record]:
+def reading(source: Source) -> Iterator[Record]:
     try:
-        for block in report.blocks():
-            for line, original, values in zip(*block, strict=True):
-                yield Record(line, original.rstrip("\r\n"), values)
+        for places, originals, rows, apart in source.blocks():
+            assert originals is not None
+            for line, original, row in zip(places, originals, rows, strict=True):
+                values, readable = row if isinstance(row, Malformed) else (row, row)
+                assert apart is None or apart(original.rstrip("\r\n")) == values
+                yield Record(line, original.rstrip("\r\n"), values, readable)
     finally:
-        report.close()
+        source.close()
 
 
 def read_to_the_break(path: Path) -> tuple[list[Record], str]:
     """The records before the report breaks off, and what is said about that; nothing if it does not."""
     records: list[Record] = []
     try:
-        records.extend(reading(open_report(str(path))))
+        records.extend(reading(open_file(str(path))))
     except LoadError as error:
         return records, str(error)
     return records, ""
@@ -68,7 +77,7 @@ def read_to_the_break(path: Path) -> tuple[list[Record], str]:
 
 def refusal(path: Path | str) -> str:
     with pytest.raises(LoadError) as caught:
-        open_report(str(path)).close()
+        open_file(str(path)).close()
     return str(caught.value)
 
 
@@ -159,15 +168,13 @@ def test_the_line_of_a_json_object_counts_blank_lines(write: Write) -> None:
 @pytest.mark.parametrize("separator", ["\u2028", "\x0b", "\x0c", "\x1c", "\x85"])
 def test_only_line_ends_end_a_line(write: Write, separator: str) -> None:
     path = write(f"{HEADER}\nu{separator}uid,1,REASON,MAYBE,now\n")
-    report = open_report(str(path))
-    (record,) = reading(report)
-    assert record.line == 2
-    assert record.values == report.values(record.original) == ("1", f"u{separator}uid", *VALUES[2:])
+    (record,) = read(path)
+    assert (record.line, record.values) == (2, ("1", f"u{separator}uid", *VALUES[2:]))
 
 
-def test_the_values_of_a_record_are_found_again_in_its_text(write: Write) -> None:
-    report = open_report(str(write(f'{HEADER}\n"u\n""uid""",1,REASON,MAYBE,now\nu,1\nu,1,R,M,n,more\n"u"u,1,R,M,n\n')))
-    assert [report.values(record.original) for record in reading(report)] == [
+def test_the_values_of_a_record_are_read_as_far_as_they_can_be(write: Write) -> None:
+    path = write(f'{HEADER}\n"u\n""uid""",1,REASON,MAYBE,now\nu,1\nu,1,R,M,n,more\n"u"u,1,R,M,n\n')
+    assert [record.readable for record in read(path)] == [
         ("1", 'u\n"uid"', *VALUES[2:]),
         ("1", "u", "", "", ""),
         ("1", "u", "R", "M", "n"),
@@ -187,8 +194,8 @@ def test_the_values_of_a_record_are_found_again_in_its_text(write: Write) -> Non
         (b"uuid,1,R\xed\xa0\x80ASON,MAYBE,now", "The row is not UTF-8."),
         (b'uuid,"1"1,REASON,MAYBE,now', "Expected values as CSV quotes them: ',' expected after '\"'."),
         (
-            b"uuid,1,%s,MAYBE,now" % (b"R" * 131073),
-            "Expected values as CSV quotes them: field larger than field limit (131072).",
+            b"uuid,1,%s,MAYBE,now" % (b"R" * (LONGEST_FIELD + 1)),
+            "Expected values as CSV quotes them: field larger than field limit (16777216).",
         ),
     ],
     ids=["too few", "too many", "Latin-1", "surrogate", "quote", "huge"],
@@ -259,10 +266,67 @@ def test_blocks_read_at_once_are_what_they_are_record_by_record(
 ) -> None:
     path = tmp_path / "report.csv"
     path.write_bytes(end.join([HEADER, *lines]).encode("utf-8", "surrogateescape"))
-    with mock.patch.object(CsvReport, "_plain_rows", return_value=None):
+    with mock.patch.object(CsvFile, "_plain_rows", return_value=None):
         one_by_one = read_to_the_break(path)
-    with mock.patch.object(report_file, "BLOCK", block):
+    with mock.patch.object(lines_module, "BLOCK", block):
         assert read_to_the_break(path) == one_by_one
+
+
+_names = st.sampled_from(
+    ["program_uuid", "learner", "USER_ID ", "reason", "certainty", "effective_timestamp", "effective_time", "more", '"']
+)
+_values = st.recursive(
+    st.sampled_from([None, True, 1, 1.5, float("nan"), "", "text", '"', "caf\u00e9", "\ud800", "\u2028", "\\"]),
+    lambda values: st.lists(values, max_size=2) | st.dictionaries(st.sampled_from("ab"), values, max_size=2),
+    max_leaves=3,
+)
+
+
+def as_object(pairs: list[tuple[str, object]], start: str, end: str) -> str:
+    """JSON in which a key may be there twice."""
+    return start + "{" + ", ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in pairs) + "}" + end
+
+
+_objects = st.builds(
+    as_object,
+    st.permutations(list(zip(HEADER.split(","), ["uuid", 1, "R", "MAYBE", "now"], strict=True)))
+    | st.lists(st.tuples(_names, _values), max_size=7),
+    st.sampled_from(["", "", "", " ", "\ufeff"]),
+    st.sampled_from(["", "", "", " ", "x", ",{}"]),
+)
+_odd = st.sampled_from(["", " ", "nothing", "[1]", '"text"', "1", '{"learner": 1', '{"learner": "\udce9"}', "[" * 9999])
+
+
+@given(
+    objects=st.lists(st.just(OBJECT) | _objects | _odd, max_size=8),
+    block=st.integers(1, 4),
+    end=st.sampled_from(["\n", "\r\n", "\r"]),
+)
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_json_lines_read_at_once_are_what_they_are_one_by_one(
+    tmp_path: Path, objects: list[str], block: int, end: str
+) -> None:
+    path = tmp_path / "report.jsonl"
+    path.write_bytes(end.join(objects).encode("utf-8", "surrogateescape"))
+    with mock.patch.object(json_lines, "_plain_rows", return_value=None):
+        one_by_one = read(path)
+    with mock.patch.object(lines_module, "BLOCK", block):
+        assert repr(read(path)) == repr(one_by_one)  # as texts, because no NaN equals another
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(OBJECT, id="plain"),
+        pytest.param(OBJECT.replace(", ", ",").replace(": ", ":"), id="compact"),
+        pytest.param(OBJECT.replace("uuid", "\\u00e9"), id="escaped"),
+        pytest.param(OBJECT.replace('"learner"', '"more": null, "LMS_USER_ID"'), id="another name and key"),
+    ],
+)
+def test_json_lines_as_warehouses_write_them_are_read_at_once(write: Write, line: str) -> None:
+    path = write(f"{line}\n{OBJECT}\r\n{line}", "report.jsonl")
+    with mock.patch.object(json_lines, "_row", side_effect=AssertionError):
+        assert len(read(path)) == 3
 
 
 # What cannot be opened
@@ -403,11 +467,11 @@ def test_a_quote_that_is_not_closed_breaks_the_report_off_in_the_line_where_it_o
 def test_the_position_is_counted_in_bytes_of_the_file(write: Write) -> None:
     content = gzip.compress("\n".join([HEADER, *[ROW] * 100_000]).encode(), compresslevel=0)
     path = write(content)
-    report = open_report(str(path))
+    source = open_file(str(path))
     assert size(str(path)) == len(content)
-    records = reading(report)
+    records = reading(source)
     next(records)
-    assert 0 < report.position() < len(content)
+    assert 0 < source.position() < len(content)
     assert len(list(records)) == 99_999
 
 
@@ -416,7 +480,7 @@ def test_a_pipe_is_read_and_has_neither_size_nor_position(tmp_path: Path) -> Non
     os.mkfifo(path)
     writer = threading.Thread(target=path.write_text, args=(f"{HEADER}\n{ROW}\n",))
     writer.start()
-    report = open_report(str(path))
-    assert report.position() == size(str(path)) == 0
-    assert [record.values for record in reading(report)] == [VALUES]
+    source = open_file(str(path))
+    assert source.position() == size(str(path)) == 0
+    assert [record.values for record in reading(source)] == [VALUES]
     writer.join()

@@ -1,0 +1,1 @@
+"""A whole intake: raw rows of a source are judged, stored and counted, batch by batch."""

@@ -1,0 +1,80 @@
+"""The records of one batch, which is one transaction, and what became of each."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+from program_intent.data import FIELDS
+from program_intent.engines.sql import Spelled
+from program_intent.sources.rows import Block, Malformed, Source, Values
+from program_intent.store.batches import PreparedRows
+from program_intent.validation.judge import NewIntent
+
+# A judged row, spelled for the database where the source names learners by their primary key; or why it is refused.
+Verdict = NewIntent | Spelled | str
+
+_SEPARATOR = "\x1f"
+
+
+class Reject(NamedTuple):
+    """A rejected record: its values are texts, None an empty one, and its text is empty if the source has none."""
+
+    source: Source
+    place: Any
+    error: str
+    values: Values
+    original: str
+
+
+# Many texts, or as one, because each would take half as much memory again.
+_Texts = list[str] | str
+
+
+class Batch:
+    """Records of sources and, for each in order, the verdict.
+
+    ``rows`` are those that are not refused, once the learners' primary keys are known.
+    """
+
+    def __init__(self) -> None:
+        # Blocks: source, places, originals, and the values one after the other, or what takes the originals apart.
+        self._kept: list[tuple[Source, Sequence[Any], _Texts, _Texts | Callable[[str], Values]]] = []
+        self.verdicts: list[Verdict] = []
+        self.rows: PreparedRows | None = None
+
+    def add(self, source: Source, block: Block, verdicts: Iterable[Verdict]) -> None:
+        originals = _as_one(block.originals or [""] * len(block.rows))
+        self._kept.append((source, block.places, originals, block.apart or _as_one(_texts(block))))
+        self.verdicts += verdicts
+
+    def rejects(self, errors: Mapping[int, str]) -> Iterator[Reject]:
+        """The records whose positions have an error."""
+        first = 0
+        for source, places, originals, values in self._kept:
+            positions = [number for number in range(len(places)) if first + number in errors]
+            records = _records(originals, values) if positions else []
+            for number in positions:
+                yield Reject(source, places[number], errors[first + number], *records[number])
+            first += len(places)
+
+
+def _texts(block: Block) -> list[str]:
+    rows = [row.values if isinstance(row, Malformed) else row for row in block.rows]
+    values = list(chain.from_iterable(rows))
+    return values if set(map(type, values)) == {str} else ["" if value is None else str(value) for value in values]
+
+
+def _as_one(texts: Sequence[str]) -> _Texts:
+    text = _SEPARATOR.join(texts)
+    return text if text.count(_SEPARATOR) == len(texts) - 1 else list(texts)
+
+
+def _apart(texts: _Texts) -> list[str]:
+    return texts.split(_SEPARATOR) if isinstance(texts, str) else texts
+
+
+def _records(originals: _Texts, values: _Texts | Callable[[str], Values]) -> list[tuple[Values, str]]:
+    lines = [original.rstrip("\r\n") for original in _apart(originals)]
+    if callable(values):
+        return [(values(line), line) for line in lines]
+    return list(zip(zip(*[iter(_apart(values))] * len(FIELDS), strict=True), lines, strict=True))

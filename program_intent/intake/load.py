@@ -1,0 +1,190 @@
+"""A whole load: raw rows are judged in batches, each batch is stored in a transaction of its own, all is counted."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from datetime import tzinfo
+from functools import partial
+
+from django.db import connections
+
+from program_intent.data import LoadReport
+from program_intent.engines.sql import Spelled
+from program_intent.exceptions import InvalidIntent, LoadError
+from program_intent.intake.ahead import ahead
+from program_intent.intake.batch import Batch, Reject, Verdict
+from program_intent.intake.writers import Writer
+from program_intent.models.intent import engine_of
+from program_intent.sources.rows import Block, Malformed, Source, Values
+from program_intent.store.batches import PreparedRows, spelled
+from program_intent.validation.judge import Judge, NewIntent
+from program_intent.validation.learners import Learners, unknown_learner
+
+# Rows. One transaction is one sorted run: larger is faster, until memory and the time its locks are held say stop.
+LARGEST_TRANSACTION = 80_000
+# Seconds. In a table that outgrew the server's memory a row takes many times as long, so a batch has fewer of them.
+LONGEST_TRANSACTION = 4
+FIRST_TRANSACTION = 10_000
+
+
+class Load:
+    """One load of several sources; ``counts`` is true at any moment, for the rows of all finished batches.
+
+    ``in_transaction`` is called in each batch's transaction, after its rows, with the counts as they are once it is
+    committed; after a deadlock it is called again. ``settling`` is entered while a batch is stored and counted.
+    """
+
+    def __init__(
+        self,
+        *,
+        using: str,
+        learner_field: str,
+        zone: tzinfo | None,
+        writer: Writer,
+        max_rejects: int | None,
+        reject: Callable[[Reject], None],
+        progress: Callable[[LoadReport], None],
+        in_transaction: Callable[[LoadReport], None] = lambda counts: None,
+        settling: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self._engine = engine_of(using)
+        self._learner_field = learner_field
+        self._names_keys = Learners(learner_field, using).are_named_by_key
+        self._spell = self._engine.speller()
+        self._judge = Judge(connections[using], learner_field=learner_field, zone=zone)
+        self._writer = writer
+        self._max_rejects = max_rejects
+        self._batch_size = FIRST_TRANSACTION
+        self._reject = reject
+        self._progress = progress
+        self._in_transaction = in_transaction
+        self._settling = settling
+        self._started = time.monotonic()
+        self._read = self._created = self._rejected = 0
+
+    @property
+    def counts(self) -> LoadReport:
+        return self._counts_with(0, 0, 0)
+
+    def _counts_with(self, read: int, created: int, rejected: int) -> LoadReport:
+        read, created, rejected = self._read + read, self._created + created, self._rejected + rejected
+        return LoadReport(
+            read=read,
+            created=created,
+            duplicate=read - created - rejected,
+            rejected=rejected,
+            seconds=round(time.monotonic() - self._started, 3),
+            dry_run=self._writer.dry_run,
+        )
+
+    def run(self, sources: Iterable[Source]) -> None:
+        """Load the sources, in order.
+
+        :raises LoadError: a source breaks off, or too many rows are refused; what was stored stays.
+        """
+        for batch in ahead(map(self._prepared, self._batches(sources))):
+            with self._settling():
+                self._settle(batch)
+            self._progress(self.counts)
+
+    def _batches(self, sources: Iterable[Source]) -> Iterator[Batch]:
+        batch = Batch()
+        try:
+            for source in sources:
+                for block in source.blocks():
+                    batch.add(source, block, self._judge_block(block))
+                    if len(batch.verdicts) >= self._batch_size:
+                        yield batch
+                        batch = Batch()
+        except LoadError:
+            yield batch
+            raise
+        yield batch
+
+    def _prepared(self, batch: Batch) -> Batch:
+        if self._names_keys:
+            batch.rows = self._prepare(batch.verdicts)
+        return batch
+
+    def _prepare(self, verdicts: Iterable[Verdict]) -> PreparedRows:
+        rows = (verdict for verdict in verdicts if not isinstance(verdict, str))
+        return PreparedRows(rows, self._engine, all_new=self._writer.all_new)
+
+    def _judge_block(self, block: Block) -> Iterable[Verdict]:
+        spell: Callable[..., Iterable[NewIntent | Spelled]] = (
+            self._spell if self._names_keys else partial(map, NewIntent)
+        )
+        well_formed = [row for row in block.rows if not isinstance(row, Malformed)]
+        columns = self._judge.columns(well_formed) if len(well_formed) == len(block.rows) else None
+        if columns is not None:
+            return spell(*columns)
+        return [self._judge_row(row) for row in block.rows]
+
+    def _judge_row(self, row: Values | Malformed) -> Verdict:
+        if isinstance(row, Malformed):
+            return row.error
+        try:
+            judged = self._judge(row)
+        except InvalidIntent as refused:
+            return str(refused)
+        return self._spelled(judged) if self._names_keys else judged
+
+    def _spelled(self, judged: NewIntent) -> Spelled:
+        return next(self._spell(*([value] for value in judged)))
+
+    def _settle(self, batch: Batch) -> None:
+        verdicts = self._with_keys(batch)
+        rows = batch.rows or self._prepare(verdicts)
+        if self._max_rejects is not None:
+            verdicts, rows = self._up_to_last_reject(verdicts, rows, self._max_rejects - self._rejected)
+
+        def tell(created: int, refused: Collection[Spelled]) -> None:
+            self._in_transaction(self._counts_with(len(verdicts), created, len(_errors(verdicts, refused))))
+
+        start = time.perf_counter()
+        created, refused = self._writer.write(rows, tell)
+        longest = len(verdicts) * LONGEST_TRANSACTION / (time.perf_counter() - start)
+        self._batch_size = min(LARGEST_TRANSACTION, int(longest))
+        errors = _errors(verdicts, refused)
+        self._read += len(verdicts)
+        self._created += created
+        self._rejected += len(errors)
+        for reject in batch.rejects(errors):
+            self._reject(reject)
+        if self._max_rejects is not None and self._rejected > self._max_rejects:
+            raise LoadError(f"Stopped: more than {self._max_rejects} rows were rejected.")
+
+    def _up_to_last_reject(
+        self, verdicts: list[Spelled | str], rows: PreparedRows, allowed: int
+    ) -> tuple[list[Spelled | str], PreparedRows]:
+        """The verdicts up to the reject that is one too many, and their rows: nothing behind it is read or stored."""
+        unknown = rows.unknown()
+        verdicts = [_unknown(verdict[0]) if verdict in unknown else verdict for verdict in verdicts]
+        rejects = [number for number, verdict in enumerate(verdicts, start=1) if isinstance(verdict, str)]
+        if len(rejects) > allowed:
+            verdicts = verdicts[: rejects[allowed]]
+        return verdicts, self._prepare(verdicts) if unknown or len(rejects) > allowed else rows
+
+    def _with_keys(self, batch: Batch) -> list[Spelled | str]:
+        """The verdicts, with the learner's primary key in place of what the source calls the learner."""
+        if self._names_keys:
+            return batch.verdicts
+        named = [verdict for verdict in batch.verdicts if isinstance(verdict, NewIntent)]
+        found = zip(named, spelled(named, self._engine, learner_field=self._learner_field), strict=True)
+        keyed = (spelling or _unknown(row.learner) for row, spelling in found)
+        return [next(keyed) if isinstance(verdict, NewIntent) else verdict for verdict in batch.verdicts]
+
+
+def _errors(verdicts: Sequence[Spelled | str], refused: Collection[Spelled]) -> dict[int, str]:
+    """Why rows are rejected, by their positions."""
+    if not refused and str not in map(type, verdicts):
+        return {}
+    return {
+        position: verdict if isinstance(verdict, str) else _unknown(verdict[0])
+        for position, verdict in enumerate(verdicts)
+        if isinstance(verdict, str) or verdict in refused
+    }
+
+
+def _unknown(learner: object) -> str:
+    return f"learner: {unknown_learner(learner)}"

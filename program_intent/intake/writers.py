@@ -1,0 +1,50 @@
+"""Where a load's rows go: into the database, or only into the count of what would."""
+
+import sqlite3
+from collections.abc import Callable
+
+from program_intent.engines.sql import Spelled
+from program_intent.store.batches import PreparedRows
+
+
+class Storing:
+    """Stores each batch in a transaction of its own."""
+
+    dry_run = False
+
+    def __init__(self) -> None:
+        # What the next rows are taken for, until a batch says otherwise, and again after one that does.
+        self.all_new = True
+
+    def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
+        """How many rows were new, and those that may not be written; ``then`` is told both in their transaction."""
+        created, refused = rows.write(then)
+        self.all_new = created + len(refused) == len(rows.rows)
+        return created, refused
+
+
+class Foretelling:
+    """Says what storing would, counting the rows of the batches before as stored; it has no transaction to tell of."""
+
+    dry_run = True
+    all_new = False
+
+    def __init__(self) -> None:
+        self._seen = sqlite3.connect("")  # a private file that vanishes when it is closed
+        self._seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
+
+    def close(self) -> None:
+        self._seen.close()
+
+    def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
+        refused, stored = rows.unknown(), rows.stored()
+        keys = ((_key(row),) for row in rows.rows if row not in refused and row not in stored)
+        return self._seen.executemany("INSERT OR IGNORE INTO seen VALUES (?)", keys).rowcount, refused
+
+
+Writer = Storing | Foretelling
+
+
+def _key(row: Spelled) -> str:
+    learner, *values = row
+    return " ".join((*map(str, values), str(learner)))  # last, because only a learner may hold a space

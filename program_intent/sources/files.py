@@ -1,0 +1,28 @@
+"""Which reader a file is for."""
+
+import os
+
+from program_intent.sources.csv_file import CsvFile
+from program_intent.sources.json_lines import JsonLinesFile
+from program_intent.sources.lines import Lines
+from program_intent.sources.rows import Source
+
+
+def open_file(path: str, file_format: str | None = None) -> Source:
+    """Open a file, or standard input for ``-``; gzip is recognised by its content, the format by the file's name.
+
+    :raises LoadError: it cannot be read, or its header is not one of a report.
+    """
+    name = path.lower().removesuffix(".gz")
+    is_json_lines = file_format == "jsonl" or (file_format is None and name.endswith((".jsonl", ".ndjson")))
+    lines = Lines(path)
+    try:
+        return JsonLinesFile(lines) if is_json_lines else CsvFile(lines)
+    except BaseException:
+        lines.close()
+        raise
+
+
+def size(path: str) -> int:
+    """Bytes of a file, 0 for a pipe."""
+    return os.path.getsize(0 if path == "-" else path)

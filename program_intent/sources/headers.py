@@ -1,0 +1,48 @@
+"""Which of the outside's names stands for which field."""
+
+from collections.abc import Iterable
+
+from program_intent.data import FIELDS
+from program_intent.exceptions import LoadError
+
+# By name in lower case; what is not listed is ignored.
+_FIELDS_BY_NAME = {
+    "program_uuid": "program_uuid",
+    "learner": "learner",
+    "user_id": "learner",
+    "lms_user_id": "learner",
+    "reason": "reason",
+    "intent_reason": "reason",
+    "certainty": "certainty",
+    "intent_certainty": "certainty",
+    "effective_timestamp": "effective_timestamp",
+    "effective_time": "effective_timestamp",
+}
+
+
+def field_named(name: str) -> str | None:
+    """The field that a column or key of this name holds."""
+    return _FIELDS_BY_NAME.get(name.strip().lower())
+
+
+def columns(source: str, header: Iterable[str]) -> list[int]:
+    """The positions of the columns for ``FIELDS``.
+
+    :raises LoadError: one of them is missing, or there twice.
+    """
+    found: dict[str, int] = {}
+    names = [" ".join(name.lower().split()) for name in header]
+    for index, name in enumerate(names):
+        field = field_named(name)
+        if field in found:
+            raise LoadError(f"{source}: two columns for {field}: {names[found[field]]} and {name}.")
+        if field:
+            found[field] = index
+    missing = [field for field in FIELDS if field not in found]
+    if missing:
+        raise LoadError(f"{source}: no column for {', '.join(missing)}; the header has {_shortened(', '.join(names))}.")
+    return [found[field] for field in FIELDS]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 300 else f"{text[:300]}..."
