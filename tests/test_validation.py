@@ -657,7 +657,7 @@ def test_which_uuids_mariadb_cannot_hold(text: str, fits: bool) -> None:
 
 def test_only_mariadb_refuses_a_uuid_that_its_column_cannot_hold(judge: Judge) -> None:
     refused = verdict(lambda: judge.row(make_row(program_uuid=str(OUTSIDE_THE_RFC).upper())))
-    if connection.vendor == "mysql":
+    if getattr(connection, "mysql_is_mariadb", False):
         message = f"{OUTSIDE_THE_RFC} cannot be stored: MariaDB's UUID column refuses this variant of UUID."
         assert refused == {"program_uuid": [message]}
     else:
