@@ -26,7 +26,7 @@ serve: .venv/demo ## Leave the example host running: admin and API page (PORT=80
 	cd example && ../$(BIN)/python manage.py migrate --verbosity 0 && ../$(BIN)/python manage.py runserver $(PORT)
 
 # mysqlclient has no wheels for Linux, so a machine without a compiler and libmariadb-dev tests the other engines.
-test: .venv/test ## Run the suite on each database that answers; ENGINES="sqlite postgresql mariadb" demands them
+test: .venv/test ## Run the suite on each database that answers; ENGINES="sqlite postgresql mariadb mysql" demands them
 	@$(BIN)/python -c 'import MySQLdb' 2>/dev/null || $(BIN)/pip install --quiet --editable '.[mysql]' >.venv/mysqlclient.log 2>&1 \
 		|| echo "mysqlclient could not be built (needs gcc, pkg-config and libmariadb-dev): .venv/mysqlclient.log"
 	$(BIN)/python -m tests.run_engines

@@ -1,7 +1,7 @@
-"""Settings of the test project; ENGINE chooses the database server: sqlite (default), postgresql or mariadb.
+"""Settings of the test project; ENGINE chooses the database server: sqlite (default), postgresql, mariadb or mysql.
 
 DATABASE names the database, so that runs side by side do not meet. A child process that is to see the
-tests' own database is started with DATABASE=test_program_intent: it works on all three engines.
+tests' own database is started with DATABASE=test_program_intent: it works on every engine.
 """
 
 import os
@@ -38,19 +38,24 @@ def postgresql(name: str) -> dict[str, Any]:
     }
 
 
-def mariadb(name: str) -> dict[str, Any]:
+def mariadb(name: str, *, variables: str = "MARIADB", port: str = "3306") -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.mysql",
         "NAME": name,
-        "HOST": os.environ.get("MYSQL_HOST", "127.0.0.1"),
-        "PORT": os.environ.get("MYSQL_PORT", "3306"),
-        "USER": os.environ.get("MYSQL_USER", "root"),
-        "PASSWORD": os.environ.get("MYSQL_PASSWORD", ""),
+        "HOST": os.environ.get(f"{variables}_HOST", "127.0.0.1"),
+        "PORT": os.environ.get(f"{variables}_PORT", port),
+        "USER": os.environ.get(f"{variables}_USER", "root"),
+        "PASSWORD": os.environ.get(f"{variables}_PASSWORD", ""),
         "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_unicode_ci"},
     }
 
 
-database = {"sqlite": sqlite, "postgresql": postgresql, "mariadb": mariadb}[ENGINE]
+def mysql(name: str) -> dict[str, Any]:
+    """On the port that .ci/mysql starts it on, beside a MariaDB."""
+    return mariadb(name, variables="MYSQL", port="3307")
+
+
+database = {"sqlite": sqlite, "postgresql": postgresql, "mariadb": mariadb, "mysql": mysql}[ENGINE]
 DATABASES = {"default": database(DATABASE), "other": database(f"{DATABASE}_other")}
 
 INSTALLED_APPS = [

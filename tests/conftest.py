@@ -58,11 +58,15 @@ def server() -> str:
     if connection.vendor == "sqlite":
         return f"SQLite {sqlite3.sqlite_version}, collation BINARY"
     with connection._nodb_cursor() as cursor:
-        cursor.execute("SELECT version()")
-        version = cursor.fetchone()[0]
-    if connection.vendor == "postgresql":
-        return f"{version.split(' on ')[0]}, collation ICU {ICU_LOCALE}"
-    return f"{version}, collation {connection.settings_dict['TEST']['COLLATION']}"
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT version()")
+            (version,) = cursor.fetchone()
+            return f"{version.split(' on ')[0]}, collation ICU {ICU_LOCALE}"
+        cursor.execute("SELECT version(), @@innodb_autoinc_lock_mode")
+        version, mode = cursor.fetchone()
+    name = "" if "MariaDB" in version else "MySQL "
+    collation = connection.settings_dict["TEST"]["COLLATION"]
+    return f"{name}{version}, collation {collation}, innodb_autoinc_lock_mode {mode}"
 
 
 # The people of the REST tests

@@ -1,7 +1,8 @@
 """Run the suite once per database engine, engines side by side; arguments go to pytest as they are.
 
-ENGINES="sqlite postgresql mariadb" demands the engines it names. Without it, those that answer are used
-and the others are printed with the reason.
+ENGINES="sqlite postgresql mariadb mysql" demands the engines it names. Without it, those that answer are used
+and the others are printed with the reason. With MariaDB goes a run of the tests of concurrency on a server that
+shares its counter of primary keys, as Galera demands: another mode than the default, read when a server starts.
 """
 
 import os
@@ -16,8 +17,11 @@ from typing import Any
 from xml.etree import ElementTree
 
 import test_settings
+from tests import private_mariadb
 
-KNOWN = ("sqlite", "postgresql", "mariadb")
+KNOWN = ("sqlite", "postgresql", "mariadb", "mysql")
+INTERLEAVED = "mariadb, innodb_autoinc_lock_mode = 2"
+OF_CONCURRENCY = ("tests/test_store_concurrency.py", "tests/test_load_processes.py", "tests/test_changes.py")
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ def main() -> int:
     if unknown := set(demanded) - set(KNOWN):
         return fail(f"ENGINES names {', '.join(sorted(unknown))}; known are {', '.join(KNOWN)}.")
     reasons = {engine: why_unreachable(engine) for engine in demanded or KNOWN}
+    if reasons.get("mariadb") == "":
+        reasons[INTERLEAVED] = private_mariadb.why_not()
     engines = [engine for engine, reason in reasons.items() if not reason]
     left_out = [f"{engine}: not reachable, {reason}" for engine, reason in reasons.items() if reason]
     if demanded and left_out:
@@ -75,10 +81,14 @@ def why_unreachable(engine: str) -> str:
 
             settings = test_settings.postgresql("postgres")
             psycopg.connect(**login(settings), dbname=settings["NAME"], connect_timeout=5).close()
-        elif engine == "mariadb":
+        elif engine != "sqlite":
             import MySQLdb
 
-            MySQLdb.connect(**login(test_settings.mariadb("")), connect_timeout=5).close()
+            server = MySQLdb.connect(**login(getattr(test_settings, engine)("")), connect_timeout=5)
+            version = server.get_server_info()
+            server.close()
+            if ("mariadb" in version.lower()) != (engine == "mariadb"):
+                return f"what answers there is {version}"
     except ModuleNotFoundError as error:
         return f"{error}: the driver is not installed or could not be built"
     except Exception as error:  # Each driver has its own.
@@ -96,10 +106,20 @@ def login(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def run(engine: str, arguments: list[str]) -> Run:
+    if engine != INTERLEAVED:
+        return run_pytest(engine, arguments, ENGINE=engine)
+    try:
+        with private_mariadb.server("--innodb-autoinc-lock-mode=2") as environment:
+            return run_pytest(engine, [*arguments, *OF_CONCURRENCY], ENGINE="mariadb", **environment)
+    except RuntimeError as error:
+        return Run(engine, str(error), exit_status=1, passed=0, failed=0, skipped=0, seconds=0)
+
+
+def run_pytest(engine: str, arguments: list[str], **environment: str) -> Run:
     with tempfile.TemporaryDirectory() as directory:
         junit = Path(directory, "junit.xml")
         start = time.monotonic()
-        done = coverage("run", "-m", "pytest", f"--junit-xml={junit}", *arguments, ENGINE=engine)
+        done = coverage("run", "-m", "pytest", f"--junit-xml={junit}", *arguments, **environment)
         seconds = time.monotonic() - start
         counts = ElementTree.parse(junit).getroot()[0].attrib if junit.exists() else {}
     tests, skipped = int(counts.get("tests", 0)), int(counts.get("skipped", 0))

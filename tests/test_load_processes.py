@@ -12,11 +12,14 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from program_intent.intake.load import LARGEST_TRANSACTION
+from program_intent.api import record_intents
+from program_intent.data import FIELDS
+from program_intent.intake.load import FIRST_TRANSACTION, LARGEST_TRANSACTION
 from program_intent.models import ProgramIntent
 from tests.reports import (
     HEADER,
@@ -34,6 +37,7 @@ from tests.reports import (
     stored,
     write_report,
 )
+from tests.test_store_concurrency import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -293,6 +297,34 @@ def test_eight_loads_of_rows_that_overlap_store_each_once_and_their_counts_add_u
     rows = many(5_000)
     parts = [random.Random(seed).sample(rows, 4_000) for seed in range(8)]
     expect_each_once(rows, load_side_by_side(parts))
+
+
+@pytest.mark.slow
+def test_loads_beside_writers_of_the_same_rows_store_each_once_and_their_counts_add_up() -> None:
+    """Two loads have stored the first rows, when a host begins to record what they are given next."""
+    rows = many(FIRST_TRANSACTION + 4_000)
+    first, rest = rows[:FIRST_TRANSACTION], rows[FIRST_TRANSACTION:]
+
+    def shuffled(seed: int) -> list[StoredRow]:
+        return random.Random(seed).sample(rest, len(rest))
+
+    def load(process: "subprocess.Popen[bytes]", seed: int) -> int:
+        assert process.stdin
+        process.stdin.write("\n".join([*as_csv(shuffled(seed)), ""]).encode())
+        loaded = end(process)
+        assert loaded.status == 0, loaded
+        return loaded.counts.created
+
+    def write(seed: int) -> int:
+        mine = [dict(zip(FIELDS, row, strict=True)) for row in shuffled(seed)]
+        outcomes = [each for start in range(0, len(mine), 50) for each in record_intents(mine[start : start + 50])]
+        assert {outcome.status for outcome in outcomes} <= {"created", "duplicate"}
+        return sum(outcome.status == "created" for outcome in outcomes)
+
+    with in_the_middle_of(first) as one, in_the_middle_of(first) as another:
+        works = [partial(load, one, 1), partial(load, another, 2), partial(write, 3), partial(write, 4)]
+        assert sum(at_once(works)) == len(rows)
+    assert stored() == sorted(rows)
 
 
 def expect_each_once(rows: list[StoredRow], loads: Sequence[Loaded]) -> None:

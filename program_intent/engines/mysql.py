@@ -26,7 +26,7 @@ position FOR ORDINALITY, learner_id {learner_type} PATH '$[0]', program_uuid CHA
 reason VARCHAR(64) CHARACTER SET ascii PATH '$[2]', certainty VARCHAR(11) CHARACTER SET ascii PATH '$[3]',
 effective_timestamp DATETIME(6) PATH '$[4]')) j
 ) s"""
-_HAS_LEARNER = "SELECT s.position, {may_be_written} FROM {rows} {where}"
+_MAY_BE_WRITTEN = "SELECT s.position, {condition} FROM {rows} {where}"
 # The column is not the auto-increment one: `id = id` lost committed rows under concurrency, `reason = reason` none.
 _INSERT_VALUES = """
 INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created)
@@ -89,7 +89,9 @@ class MySQL(Reads):
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:
         if len(prepared.rows) == 1:
             return self._insert_one(prepared, created)
-        rows, _ = self._with_learner(prepared, "")
+        # A snapshot that the caller took long ago would not see who signed up or was deleted since.
+        is_current = getattr(self.connection, "isolation_level", None) == "read committed"
+        rows, _ = self._writable(prepared, locking="" if is_current else self.LOCK)
         duplicates = self._insert_values(rows, created)
         # A row may be stored, no duplicate and not ours: an orphan, passed over because its learner is no user.
         return {key for _, key, written in self.stored(prepared) if written == created} - duplicates
@@ -104,27 +106,31 @@ class MySQL(Reads):
             return {int(cursor.lastrowid)} if cursor.rowcount else set()
 
     def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
-        """What is stored already is looked up first, unless all is said to be new: that takes half the time of meeting
-        it while inserting. Never a plain insert: one that fails keeps its locks, and writers wait for each other."""
-        rows, refused = self._with_learner(prepared, "" if prepared.all_new else "WHERE {is_missing}")
+        """What is stored already is looked up first, unless all is said to be new: half the time of meeting it.
+
+        Not so by ``insert``, which then reads with locks: those of rows left out here came out of order and deadlocked.
+        """
+        rows, refused = self._writable(prepared, where="" if prepared.all_new else "WHERE {is_missing}")
         new = len(rows) - len(self._insert_values(rows, created))
         if refused and prepared.all_new:
             refused -= {position for position, _, _ in self.stored(prepared)}
         return new, refused
 
-    def _with_learner(self, prepared: Prepared, where: str) -> tuple[list[Spelled], set[int]]:
+    def _writable(self, prepared: Prepared, *, where: str = "", locking: str = "") -> tuple[list[Spelled], set[int]]:
         """The rows that may be written, in order, and the positions of the others."""
-        text = self.text(_HAS_LEARNER.replace("{where}", where), rows=prepared.sql)
-        may_be_written = dict(sorted(self.fetch(text, prepared.params)))
-        rows = [prepared.rows[position - 1] for position, may in may_be_written.items() if may]
-        return rows, {position - 1 for position, may in may_be_written.items() if not may}
+        condition = self.may_be_written(self.model, locking)
+        template = _MAY_BE_WRITTEN.replace("{condition}", condition).replace("{where}", where)
+        found = dict(sorted(self.fetch(self.text(template, rows=prepared.sql), prepared.params)))
+        rows = [prepared.rows[position - 1] for position, may in found.items() if may]
+        return rows, {position - 1 for position, may in found.items() if not may}
 
     def _insert_values(self, rows: Sequence[Spelled], created: datetime) -> set[int]:
         """The primary keys of those that were there; by VALUES.
 
         INSERT ... SELECT locks the counter of keys to its end, and every other insert waits for it; with
-        innodb_autoinc_lock_mode = 2 it loses rows instead. What was judged needs no escaping, but for a learner's key
-        that is a text.
+        innodb_autoinc_lock_mode = 2, where it does not, MariaDB loses rows. Never a plain insert: one that fails keeps
+        its locks, and writers wait for each other. What was judged needs no escaping, but for a learner's key that is a
+        text.
         """
         if not rows:
             return set()

@@ -83,17 +83,20 @@ class Sql:
     @classmethod
     def names_of(cls, model: type[Model]) -> dict[str, str]:
         """What the statements call things."""
-        learner: Any = model._meta.get_field("learner")
-        users: Any = learner.related_model._meta
-        named = {"table": cls.quoted(model._meta.db_table), "users": cls.quoted(users.db_table)}
+        named = {"table": cls.quoted(model._meta.db_table)}
         columns = ("program_uuid", "certainty", "effective_timestamp", "reason")
         is_same = [cls.same_learner(model, "t.learner_id"), *(f"t.{name} = s.{name}" for name in columns)]
         named["is_same"] = " AND ".join(is_same)
         named["is_missing"] = "NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same} %s)".format(**named) % cls.PROBED
-        # Who may be written is asked here and nowhere else on these databases.
-        is_user = cls.same_learner(model, f"u.{cls.quoted(users.pk.column)}")
-        named["may_be_written"] = f"EXISTS (SELECT 1 FROM {named['users']} u WHERE {is_user} {cls.PROBED})"
+        named["may_be_written"] = cls.may_be_written(model, cls.PROBED)
         return named | {"join_stored": cls.STORED.format(**named), "lock": cls.LOCK}
+
+    @classmethod
+    def may_be_written(cls, model: type[Model], clause: str) -> str:
+        """The condition on a row of ``s``, here and nowhere else on these databases: the learner is a user."""
+        users: Any = model._meta.get_field("learner").related_model
+        is_learner = cls.same_learner(model, f"u.{cls.quoted(users._meta.pk.column)}")
+        return f"EXISTS (SELECT 1 FROM {cls.quoted(users._meta.db_table)} u WHERE {is_learner} {clause})"
 
     @classmethod
     def same_learner(cls, model: type[Model], column: str, key: str = "s.learner_id") -> str:
