@@ -76,9 +76,9 @@ def _table(runs: dict[str, list[dict[str, Any]]]) -> list[str]:
     from benchmarks.results import machine
 
     (some, *_), *_ = runs.values()
+    measured = f"{some['rows']:,} rows into {some['server']}, median of {RUNS} loads, of one where it takes minutes"
     lines = [
-        f".. list-table:: {some['rows']:,} rows into {some['server']}, median of {RUNS} loads, of one where it takes minutes; {machine()};"
-        f" {datetime.now(UTC):%Y-%m-%d}",
+        f".. list-table:: {measured}; {machine()}; {datetime.now(UTC):%Y-%m-%d}",
         "   :header-rows: 1",
         "",
         "   * - what",
