@@ -8,7 +8,7 @@ PYENV := $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/3.1[123]*/bin/py
 DISCOVER := $(if $(PYENV),--discover $(PYENV))
 
 .DELETE_ON_ERROR:
-.PHONY: help demo serve test check docs wheel tox bench bench-docs clean
+.PHONY: help demo serve test check docs wheel tox bench bench-docs bench-against bench-alternatives clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z%-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -50,15 +50,23 @@ tox: .venv/check ## Run the whole matrix that this machine's interpreters allow,
 	$(BIN)/tox run-parallel --parallel-no-spinner $(DISCOVER) $(if $(LABEL),-m $(LABEL))
 
 # SQLite has one writer at a time by design: there is nothing to measure about its locks.
-bench: .venv/bench ## Measure everything against its targets, in about 75 minutes; ENGINES="postgresql" for fewer
+bench: .venv/bench ## Measure everything against its targets, in about 90 minutes; ENGINES="postgresql" for fewer
 	@set -e; for engine in $(or $(ENGINES),$(ENGINE),sqlite postgresql mariadb); do \
-		for name in load growth read cohorts write $$([ $$engine = sqlite ] || echo locks); do \
+		for name in load growth spellings judge read cohorts write $$([ $$engine = sqlite ] || echo locks); do \
 			$(BIN)/python -m benchmarks $$name --engine $$engine $(if $(ROWS),--rows $(ROWS)); \
 		done; \
 	done
 
-bench-%: .venv/bench ## Measure one thing: bench-load, -growth, -read, -cohorts, -write, -locks; ENGINE=postgresql ROWS=2000000
+# Each has the same name as its benchmark: load growth spellings judge read cohorts write locks.
+bench-%: .venv/bench ## Measure one thing: bench-load, -spellings, -judge, -read and so on; ENGINE=postgresql ROWS=2000000
 	$(BIN)/python -m benchmarks $* $(if $(ENGINE),--engine $(ENGINE)) $(if $(ROWS),--rows $(ROWS))
+
+bench-against: .venv/bench ## Measure beside the package of a commit: REF=b2f15bb NAMES="read cohorts write load locks" ENGINE=postgresql
+	$(if $(REF),,$(error Which commit? Name it with REF=))
+	$(BIN)/python -m benchmarks against $(REF) $(NAMES) $(if $(ENGINE),--engine $(ENGINE)) $(if $(ROWS),--rows $(ROWS))
+
+bench-alternatives: .venv/bench ## Load a real report by what people would install instead, on PostgreSQL, in about 5 minutes
+	$(BIN)/python -m benchmarks.alternatives
 
 bench-docs: .venv/bench ## Write docs/performance.rst and its charts from what was measured
 	$(BIN)/python -m benchmarks.document

@@ -9,15 +9,22 @@ if TYPE_CHECKING:
 
 SMALL_TABLE, LARGE_TABLE = 100_000, 10_000_000
 ROWS = {"postgresql": 2_000_000, "mariadb": 1_000_000, "sqlite": 1_000_000}
+NAMES = ("load", "growth", "spellings", "judge", "read", "cohorts", "write", "locks", "against")
+# What a benchmark starts as a process of its own.
+PARTS = ("child", "tool", "fill", "side")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks", description="Ratios to a baseline of the same run.")
-    parser.add_argument("name", choices=("load", "growth", "read", "cohorts", "write", "locks", "child", "tool"))
-    parser.add_argument("paths", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("name", choices=NAMES + PARTS, metavar=f"{{{','.join(NAMES)}}}")
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        help="Of against: a commit, and what to measure beside its package: read, cohorts, write, load, locks (all).",
+    )
     parser.add_argument("--engine", choices=ROWS, default=os.environ.get("ENGINE", "sqlite"))
     parser.add_argument("--rows", type=int, help="Rows of a report, or of the large table that is read.")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, help="Default: 2 for spellings, 5 for against, 3 for the others.")
     options = parser.parse_args()
     os.environ |= {"ENGINE": options.engine, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
 
@@ -27,36 +34,55 @@ def main() -> None:
 
     from benchmarks import results
 
-    results.save(options.name, options.engine, run(options)) if not options.paths else run(options)
+    if options.name in PARTS:
+        run_part(options.name, options.arguments)
+    else:
+        results.save(options.name, options.engine, run(options))
 
 
-def run(options: argparse.Namespace) -> "list[Result]":
-    if options.name == "child":
+def run_part(name: str, arguments: list[str]) -> None:
+    if name == "child":
         # Nothing else is imported: the process's memory is measured.
         from benchmarks.load import child
 
-        child(options.paths)
-        return []
+        return child(arguments)
 
-    from benchmarks import cohorts, load, locks, read, write
+    from benchmarks import against, locks
 
-    rows = options.rows or ROWS[options.engine]
+    match name:
+        case "tool":
+            locks.tool(*arguments)
+        case "fill":
+            against.fill(*arguments)
+        case "side":
+            against.side(*arguments)
+    return None
+
+
+def run(options: argparse.Namespace) -> "list[Result]":
+    from benchmarks import against, cohorts, judge, load, locks, read, spellings, write
+
+    rows, repeats = options.rows or ROWS[options.engine], options.repeats or 3
     match options.name:
         case "load":
-            return load.first_load(rows, options.repeats)
+            return load.first_load(rows, repeats)
         case "growth":
             return load.growing_table(options.rows or 1_000_000, steps=10)
+        case "spellings":
+            return spellings.spellings(options.rows or 600_000, options.repeats or 2)
+        case "judge":
+            return judge.judge(options.rows or 300_000, repeats)
         case "read":
             return read.reads(SMALL_TABLE, options.rows or LARGE_TABLE, calls=200)
         case "cohorts":
-            return cohorts.reads(options.rows or 1_000_000, 10_000, options.repeats)
+            return cohorts.reads(options.rows or 1_000_000, 10_000, repeats)
         case "write":
             return write.writes(calls=300)
         case "locks":
             return locks.locks(options.rows or 1_000_000)
-        case "tool":
-            locks.tool(*options.paths)
-    return []
+        case "against":
+            return against.against(*options.arguments, rows=options.rows, rounds=options.repeats or 5)
+    raise NotImplementedError(options.name)
 
 
 main()

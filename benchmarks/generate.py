@@ -2,11 +2,14 @@
 
 import csv
 import gzip
+import json
 import random
 from collections import Counter
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid5
 
 OULAD = Path(__file__).parent.parent / "example" / "data" / "oulad_intents.csv.gz"
@@ -51,6 +54,59 @@ def write_csv(path: Path, count: int, *, seed: int = 1, first: int = 0) -> None:
             (program, learner, reason, certainty, f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}")
             for program, learner, reason, certainty, moment in rows(count, seed=seed, first=first)
         )
+
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a warehouse writes a report, and its target in rates of the plainest."""
+
+    target: float
+    time: Callable[[datetime], str] = "{:%Y-%m-%dT%H:%M:%SZ}".format
+    program: Callable[[UUID], str] = str
+    learner: Callable[[int], object] = str
+    header: str = ",".join(HEADER)
+    record: Callable[[Any], str] = ",".join
+    options: tuple[str, ...] = ()
+    suffix: str = ".csv"
+
+
+SPELLINGS = {
+    "2022-04-12T00:00:00Z": Spelling(1.0),
+    "quoted upper-case header, UUIDs without hyphens, 2022-04-12 00:00:00 Z": Spelling(
+        0.9,
+        time="{:%Y-%m-%d %H:%M:%S Z}".format,
+        program=lambda program: program.hex,
+        header=",".join(f'"{name.upper()}"' for name in HEADER),
+    ),
+    "2022-04-12 00:00:00Z": Spelling(0.9, time="{:%Y-%m-%d %H:%M:%SZ}".format),
+    "2022-04-12 00:00:00+00:00": Spelling(0.9, time="{:%Y-%m-%d %H:%M:%S+00:00}".format),
+    "2022-04-12T02:00:00+02:00": Spelling(
+        0.9, time=lambda moment: f"{moment.astimezone(timezone(timedelta(hours=2))):%Y-%m-%dT%H:%M:%S}+02:00"
+    ),
+    "2022-04-12 00:00:00.123Z": Spelling(
+        0.9, time=lambda moment: f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond % 1000:03}Z"
+    ),
+    "JSON lines": Spelling(
+        0.85,
+        learner=int,
+        record=lambda values: json.dumps(dict(zip(HEADER, values, strict=True))),
+        suffix=".jsonl",
+    ),
+    "learners by username": Spelling(
+        0.75, learner=lambda learner: f"u{learner}", options=("--learner-field", "username")
+    ),
+}
+PLAINEST = next(iter(SPELLINGS))
+
+
+def write_spelled(path: Path, spelling: Spelling, count: int) -> None:
+    """The same rows in every spelling, shuffled, at whole seconds except where the spelling has milliseconds."""
+    with path.open("w") as file:
+        if spelling.suffix == ".csv":
+            print(spelling.header, file=file)
+        for program, learner, reason, certainty, moment in rows(count):
+            values = spelling.program(program), spelling.learner(learner), reason, certainty, spelling.time(moment)
+            print(spelling.record(values), file=file)
 
 
 def _shape() -> tuple[list[tuple[str, str]], list[int], list[UUID]]:

@@ -5,57 +5,50 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from io import StringIO
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Any
+from unittest.mock import patch
 
-from django.db import connection
+from django.core.management import call_command
+from django.db import connection, connections
 
 from benchmarks import baselines, database, generate
-from benchmarks.results import Result, alternate
-from program_intent.data import LoadReport
-from program_intent.intake.load import Load
-from program_intent.intake.writers import Storing
-from program_intent.management.process import finishing, tuned
-from program_intent.sources.files import open_file
+from benchmarks.results import Result, alternate, timed
 
 # The slow baselines take hours for a whole report; a rate does not need one.
 SAMPLE = 10_000
 NATIVE_TARGET = {"postgresql": 1.0, "mysql": 0.9, "sqlite": 0.9}
 
 
-def load(path: Path) -> list[tuple[int, float]]:
-    """Load a report; the rows read and the seconds passed after each batch."""
-    curve: list[tuple[int, float]] = [(0, 0.0)]
-    source = open_file(str(path))
-    job = Load(
-        using="default",
-        learner_field="pk",
-        zone=None,
-        writer=Storing(),
-        max_rejects=None,
-        reject=lambda reject: sys.exit(str(reject)),
-        progress=lambda counts: curve.append((counts.read, counts.seconds)),
-        settling=finishing,
-    )
-    with tuned():
-        job.run([source])
-    source.close()
-    _expect_all_in(job.counts)
-    return curve
+def load(path: Path, *options: str) -> dict[str, Any]:
+    """Load a report by the command, whatever the package is made of inside; what it counted."""
+    with tempfile.NamedTemporaryFile("r") as file:
+        call_command(
+            "load_program_intents", str(path), "--no-progress", "--report", file.name, *options, stdout=StringIO()
+        )
+        counts: dict[str, Any] = json.load(file)
+    return counts
 
 
-def _expect_all_in(counts: LoadReport) -> None:
-    if counts.rejected:
-        sys.exit(f"the generated report is wrong: {counts}")
+def seconds(path: Path, *options: str) -> float:
+    return timed(partial(load, path, *options))
 
 
-def seconds(path: Path) -> float:
+def into_empty(path: Path, rows: int, *options: str) -> float:
+    """The seconds of a load into the emptied table, all of whose rows must be new."""
+    database.empty()
     start = perf_counter()
-    load(path)
-    return perf_counter() - start
+    counts = load(path, *options)
+    passed = perf_counter() - start
+    if counts["created"] != rows:
+        sys.exit(f"{path.name}: {counts} instead of {rows:,} created")
+    return passed
 
 
 def first_load(rows: int, repeats: int) -> list[Result]:
@@ -68,8 +61,7 @@ def first_load(rows: int, repeats: int) -> list[Result]:
         again: list[float] = []
 
         def ours() -> float:
-            database.empty()
-            first = seconds(report)
+            first = into_empty(report, rows)
             again.append(seconds(report))
             return first
 
@@ -160,13 +152,31 @@ def growing_table(rows: int, steps: int) -> list[Result]:
 
 
 def child(paths: list[str]) -> None:
-    """Load each report and print, for each, its seconds, its longest batch and the process's peak memory so far."""
+    """Load each report and print its seconds, its longest transaction and the process's peak memory so far."""
     runs = []
     for path in paths:
-        curve = load(Path(path))
-        longest = max(after - before for (_, before), (_, after) in pairwise(curve))
-        runs.append({"seconds": curve[-1][1], "longest": longest, "peak": _peak()})
+        with _transactions() as transactions:
+            passed = seconds(Path(path))
+        runs.append({"seconds": passed, "longest": max(transactions), "peak": _peak()})
     print(json.dumps(runs))
+
+
+@contextmanager
+def _transactions() -> Iterator[list[float]]:
+    """The seconds of each transaction that Django begins and ends meanwhile."""
+    database, passed, began = connections["default"], list[float](), perf_counter()
+    original = database.set_autocommit
+
+    def set_autocommit(autocommit: bool, **options: bool) -> None:
+        nonlocal began
+        original(autocommit, **options)
+        if autocommit:
+            passed.append(perf_counter() - began)
+        else:
+            began = perf_counter()
+
+    with patch.object(database, "set_autocommit", set_autocommit):
+        yield passed
 
 
 def _peak() -> float:

@@ -27,17 +27,17 @@ def locks(rows: int) -> list[Result]:
         generate.write_csv(report, rows)
         native = baselines.NativeTool(generate.rows(rows), prepared)
         database.create(users)
-        under_tool = _latencies(["tool", str(prepared)], users)
+        under_tool = latencies(["tool", str(prepared)], users)
         database.create(users)
-        under_load = _latencies(["child", str(report)], users)
+        under_load = latencies(["child", str(report)], users)
     return [
         Result(
             f"99th percentile of {operation} during a load of {rows:,} rows, of that during {native.name}",
-            _percentile(under_load[operation]) / _percentile(under_tool[operation]),
+            percentile(under_load[operation]) / percentile(under_tool[operation]),
             2.0,
             detail={
-                "load_ms": round(_percentile(under_load[operation]) * 1000, 2),
-                "tool_ms": round(_percentile(under_tool[operation]) * 1000, 2),
+                "load_ms": round(percentile(under_load[operation]) * 1000, 2),
+                "tool_ms": round(percentile(under_tool[operation]) * 1000, 2),
                 "longest_ms": round(max(under_load[operation]) * 1000, 1),
                 "calls": len(under_load[operation]),
             },
@@ -46,7 +46,7 @@ def locks(rows: int) -> list[Result]:
     ]
 
 
-def _latencies(command: list[str], users: int) -> dict[str, list[float]]:
+def latencies(command: list[str], users: int) -> dict[str, list[float]]:
     """The seconds of each call made, one after the other, while the command runs."""
     chance, moments = random.Random(1), (datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=n) for n in count())
 
@@ -81,5 +81,5 @@ def tool(path: str) -> None:
     native.load()
 
 
-def _percentile(seconds: list[float]) -> float:
+def percentile(seconds: list[float]) -> float:
     return sorted(seconds)[int(len(seconds) * 0.99)]
