@@ -7,12 +7,11 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from program_intent import history
 from program_intent.data import FIELDS, Certainty, Clause, Explanation, Intent, IntentChanges, Outcome, Unchosen
 from program_intent.exceptions import InvalidIntent
-from program_intent.parameters import Parameters, knowing_until, read_from, written_to
-from program_intent.read import changes, latest, many
+from program_intent.read import changes, history, latest, many
 from program_intent.read import program as programs_read
+from program_intent.read.parameters import Parameters, knowing_until, read_from, written_to
 from program_intent.store.record import record
 from program_intent.validation.times import parse_timestamp
 from program_intent.validation.values import parse_certainty

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from program_intent.admin import timeline
 from program_intent.data import Certainty, Explanation, Intent
-from program_intent.history import explain
+from program_intent.read.history import explain
 from tests.strategies import certainties, generated, reasons
 
 PROGRAM = UUID(int=7)

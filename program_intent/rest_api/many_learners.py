@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from program_intent import api, conf
 from program_intent.data import Certainty, Intent
-from program_intent.parameters import written_to
+from program_intent.read.parameters import written_to
 from program_intent.read.program import page_of_program
 from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.callers import Caller, MayViewEveryone

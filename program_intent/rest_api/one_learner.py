@@ -11,7 +11,7 @@ from rest_framework.response import Response
 
 from program_intent import api
 from program_intent.data import Certainty
-from program_intent.history import intents_of, page_of, parse_cursor
+from program_intent.read.history import intents_of, page_of, parse_cursor
 from program_intent.rest_api import conditional
 from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.pages import link

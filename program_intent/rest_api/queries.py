@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from program_intent.parameters import Parameters, read_from
+from program_intent.read.parameters import Parameters, read_from
 from program_intent.rest_api.callers import VIEW, Caller
 from program_intent.validation.values import REQUIRED
 

@@ -7,7 +7,7 @@ from django.db import router
 
 from program_intent import api, conf
 from program_intent.exceptions import InvalidIntent
-from program_intent.management.reading import add_moments, in_one_line
+from program_intent.management.options import add_moments, in_one_line
 from program_intent.models import ProgramIntent
 from program_intent.validation.learners import Learners
 from program_intent.validation.values import Refused

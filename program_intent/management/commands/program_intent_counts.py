@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from program_intent import api
 from program_intent.data import Certainty
-from program_intent.management.reading import add_moments, in_one_line
+from program_intent.management.options import add_moments, in_one_line
 
 COLUMNS = ("program_uuid", *(each.value for each in Certainty))
 
