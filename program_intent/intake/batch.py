@@ -50,7 +50,7 @@ class Batch:
     def rejects(self, errors: Mapping[int, str]) -> Iterator[Reject]:
         """The records whose positions have an error."""
         first = 0
-        for source, places, originals, values in self._kept:
+        for source, places, originals, values in self._kept if errors else ():
             positions = [number for number in range(len(places)) if first + number in errors]
             records = _records(originals, values) if positions else []
             for number in positions:

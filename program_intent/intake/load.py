@@ -44,7 +44,7 @@ class Load:
         max_rejects: int | None,
         reject: Callable[[Reject], None],
         progress: Callable[[LoadReport], None],
-        in_transaction: Callable[[LoadReport], None] = lambda counts: None,
+        in_transaction: Callable[[LoadReport], None] | None = None,
         settling: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._engine = engine_of(using)
@@ -139,7 +139,8 @@ class Load:
             verdicts, rows = self._up_to_last_reject(verdicts, rows, self._max_rejects - self._rejected)
 
         def tell(created: int, refused: Collection[Spelled]) -> None:
-            self._in_transaction(self._counts_with(len(verdicts), created, len(_errors(verdicts, refused))))
+            if self._in_transaction:
+                self._in_transaction(self._counts_with(len(verdicts), created, len(_errors(verdicts, refused))))
 
         start = time.perf_counter()
         created, refused = self._writer.write(rows, tell)
