@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,30 @@ def lint(package: Path) -> subprocess.CompletedProcess[str]:
             file.writelines(f"import {module}\n" for module in modules & texts)
     command: list[str | Path] = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     return subprocess.run(command, cwd=package.parent, capture_output=True, text=True)
+
+
+# But for Python's own sqlite3: a dry run has a private file.
+VENDOR = re.compile(r"postgres|mysql|mariadb|sqlite(?!3\b)|oracle|^vendor$", re.I)
+MAY_NAME_A_DATABASE = {"engines", "migrations", "checks.py"}
+
+
+def test_only_the_engines_the_checks_and_the_migrations_name_a_database() -> None:
+    """Comments and docstrings may: they are documentation."""
+    package = Path(ROOT, "program_intent")
+    named = []
+    for path in package.rglob("*.py"):
+        if not {*path.relative_to(package).parts} & MAY_NAME_A_DATABASE:
+            tree = ast.parse(path.read_text())
+            documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+            named += [f"{path.name}: {word}" for node in ast.walk(tree) for word in words(node, documentation)]
+    assert named == []
+
+
+def words(node: ast.AST, documentation: set[int]) -> Iterator[str]:
+    """Those in a node's own names and texts that name a database, or ask which it is."""
+    found = [getattr(node, name, None) for name in ("id", "attr", "module", "name", "arg")]
+    found += [node.value] if isinstance(node, ast.Constant) and id(node) not in documentation else []
+    yield from (word for word in found if isinstance(word, str) and VENDOR.search(word))
 
 
 def test_imports_only_point_downwards_and_in_no_circle(package: Path) -> None:
