@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from program_intent import engines
 from program_intent.data import FIELDS, Certainty
 from program_intent.engines import Engine
-from program_intent.engines.generic import Generic
+from program_intent.engines.generic import Generic, Prepared
 from program_intent.engines.mariadb import MariaDB
-from program_intent.engines.sql import Prepared
 from program_intent.models import ProgramIntent
 from program_intent.validation.judge import NewIntent
 from tests import strategies

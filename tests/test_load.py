@@ -23,7 +23,7 @@ from tqdm import TMonitor
 
 from program_intent import engines
 from program_intent.data import LoadReport
-from program_intent.engines.sql import Spelled
+from program_intent.engines.generic import Spelled
 from program_intent.exceptions import LoadError
 from program_intent.intake import load as load_module
 from program_intent.intake.batch import Reject

@@ -14,11 +14,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from program_intent.data import Certainty, Intent
-from program_intent.engines.generic import Generic
+from program_intent.engines.generic import Generic, Prepared, Spelled
 from program_intent.engines.mariadb import MariaDB
 from program_intent.engines.mysql import MySQL
 from program_intent.engines.postgresql import PostgreSQL
-from program_intent.engines.sql import Prepared, Spelled
 from program_intent.engines.sqlite import SQLite
 
 
@@ -73,7 +72,7 @@ class Engine(Protocol):
     # The reads: what is in effect at ``as_of`` and was written by ``known_at``, None for everything.
 
     def of_learner(
-        self, learner: Any, programs: Collection[UUID] | None, *, as_of: datetime, known_at: datetime | None
+        self, learner: Any, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:
         """The chosen intents of one learner."""
 

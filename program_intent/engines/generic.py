@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, transaction
@@ -13,10 +13,21 @@ from django.db.models.functions import RowNumber
 
 from program_intent import rule
 from program_intent.data import FIELDS, Certainty, Intent
-from program_intent.engines.sql import Prepared, Spelled
 from program_intent.exceptions import ChangesError, InvalidIntent
 
+# A judged row as the database stores it: learner, program, reason, certainty and time.
+Spelled = tuple[Any, ...]
+
 _COLUMNS = Intent.__match_args__
+
+
+class Prepared(NamedTuple):
+    """Rows as they were given and, for statements, as a table expression and its parameters."""
+
+    rows: Sequence[Spelled]
+    sql: str = ""
+    params: tuple[Any, ...] = ()
+    all_new: bool = False
 
 
 class Generic:
@@ -25,19 +36,18 @@ class Generic:
 
     def __init__(self, connection: BaseDatabaseWrapper, model: Any) -> None:
         self.connection = connection
-        self._model = model
-        self._intents: QuerySet[Any, Any] = model.objects.using(connection.alias)
+        self.model = model
 
-    @staticmethod
-    def exact(text: str) -> str:
+    @classmethod
+    def exact(cls, text: str) -> str:
         return text
 
     @staticmethod
     def why_unstorable(program_uuid: UUID) -> str:
         return ""
 
-    @staticmethod
-    def is_transient(error: DatabaseError) -> bool:
+    @classmethod
+    def is_transient(cls, error: DatabaseError) -> bool:
         return False
 
     def speller(self) -> Callable[..., Iterator[Spelled]]:
@@ -47,7 +57,7 @@ class Generic:
         return Prepared(rows)
 
     def refused(self, prepared: Prepared) -> set[int]:
-        users = self._model._meta.get_field("learner").related_model._base_manager.using(self.connection.alias)
+        users = self.model._meta.get_field("learner").related_model._base_manager.using(self.connection.alias)
         return {
             position
             for position, (learner, *_) in enumerate(prepared.rows)
@@ -58,7 +68,7 @@ class Generic:
         return {key for row in prepared.rows if (key := self._insert_one(row, created)) is not None}
 
     def _insert_one(self, row: Spelled, created: datetime) -> int | None:
-        intent = self._model(**_named(row), created=created)
+        intent = self.model(**_named(row), created=created)
         try:
             with transaction.atomic(using=self.connection.alias):
                 intent.save(using=self.connection.alias)
@@ -74,7 +84,7 @@ class Generic:
         return [
             (position, intent.pk, intent.created)
             for position, row in enumerate(prepared.rows)
-            for intent in self._intents.filter(**_named(row))
+            for intent in self._intents().filter(**_named(row))
             if intent.learner_id == row[0]  # a collation may take another learner's key for this one
         ]
 
@@ -82,7 +92,7 @@ class Generic:
         return self.refused(prepared) - {position for position, *_ in self.stored(prepared)}
 
     def of_learner(
-        self, learner: Any, programs: Collection[UUID] | None, *, as_of: datetime, known_at: datetime | None
+        self, learner: Any, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:
         return [
             intent
@@ -91,12 +101,7 @@ class Generic:
         ]
 
     def of_learners(
-        self,
-        learners: Collection[Any],
-        programs: Collection[UUID] | None,
-        *,
-        as_of: datetime,
-        known_at: datetime | None,
+        self, learners: Collection[Any], programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:
         intents = self._of_programs(programs).filter(learner_id__in=learners)
         return _values(_winners(intents, as_of, known_at))
@@ -111,7 +116,7 @@ class Generic:
         as_of: datetime,
         known_at: datetime | None,
     ) -> tuple[list[Intent], int | None]:
-        seen = self._intents.aggregate(newest=Max("pk"))["newest"]
+        seen = self._intents().aggregate(newest=Max("pk"))["newest"]
         intents = self._of_programs([program])
         if after is not None:
             intents = intents.filter(learner_id__gt=after)
@@ -136,8 +141,12 @@ class Generic:
     ) -> list[int] | None:
         return None
 
-    def _of_programs(self, programs: Collection[UUID] | None) -> "QuerySet[Any, Any]":
-        return self._intents.all() if programs is None else self._intents.filter(program_uuid__in=programs)
+    def _intents(self) -> "QuerySet[Any, Any]":
+        intents: QuerySet[Any, Any] = self.model.objects.using(self.connection.alias)
+        return intents
+
+    def _of_programs(self, programs: list[UUID] | None) -> "QuerySet[Any, Any]":
+        return self._intents() if programs is None else self._intents().filter(program_uuid__in=programs)
 
 
 def _named(row: Spelled) -> dict[str, Any]:

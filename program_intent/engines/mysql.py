@@ -14,8 +14,9 @@ from typing import Any
 from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from program_intent.engines.generic import Prepared, Spelled
 from program_intent.engines.reads import Reads
-from program_intent.engines.sql import REPLICA, Prepared, Spelled
+from program_intent.engines.sql import REPLICA
 from program_intent.exceptions import ChangesError
 
 # Two columns of different collations do not compare, unless one is ASCII; literals (ELT) compare with any column.
@@ -88,7 +89,7 @@ class MySQL(Reads):
 
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:
         if len(prepared.rows) == 1:
-            return self._insert_one(prepared, created)
+            return self._insert_alone(prepared, created)
         # A snapshot that the caller took long ago would not see who signed up or was deleted since.
         is_current = getattr(self.connection, "isolation_level", None) == "read committed"
         rows, _ = self._writable(prepared, locking="" if is_current else self.LOCK)
@@ -96,7 +97,7 @@ class MySQL(Reads):
         # A row may be stored, no duplicate and not ours: an orphan, passed over because its learner is no user.
         return {key for _, key, written in self.stored(prepared) if written == created} - duplicates
 
-    def _insert_one(self, prepared: Prepared, created: datetime) -> set[int]:
+    def _insert_alone(self, prepared: Prepared, created: datetime) -> set[int]:
         """In one statement; a duplicate undoes that statement alone, also inside the caller's transaction."""
         with self.connection.cursor() as cursor:
             try:

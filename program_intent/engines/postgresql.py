@@ -10,8 +10,9 @@ from traceback import clear_frames
 from django.db import IntegrityError, transaction
 
 from program_intent import rule
+from program_intent.engines.generic import Prepared, Spelled
 from program_intent.engines.reads import EACH_PROGRAM, PROBED, Reads
-from program_intent.engines.sql import REPLICA, Prepared, Spelled
+from program_intent.engines.sql import REPLICA
 from program_intent.exceptions import ChangesError
 
 _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[], %s::timestamptz[]) WITH ORDINALITY

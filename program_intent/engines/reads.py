@@ -4,6 +4,7 @@
 for MariaDB and MySQL.
 """
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import lru_cache
@@ -79,7 +80,7 @@ class Reads(Sql):
     BY_INDEX = ""  # where the planner would read a program's learners from the first on
 
     def of_learner(
-        self, learner: Any, programs: Collection[UUID] | None, *, as_of: datetime, known_at: datetime | None
+        self, learner: Any, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:
         given = {"learner": self.prepared_learner(learner), **self._moments(as_of, known_at)}
         names = {"is_learner": self.same_learner(self.model, "t.learner_id", "%(learner)s")}
@@ -93,11 +94,11 @@ class Reads(Sql):
             rows = self.fetch(self.text(_PLAIN, **names, among=among, limit=str(self.SHORT + 1)), given)
         if not self.SHORT or len(rows) > self.SHORT:
             rows = self.fetch(self.candidates(names, among), given)
-        return self._intents(rule.choose(map(Row._make, rows)))
+        return self._to_intents(rule.choose(map(Row._make, rows)))
 
+    @abstractmethod
     def candidates(self, names: dict[str, str], among: str) -> str:
         """The statement that finds what the rule may choose; ``among`` is a condition if programs are given."""
-        raise NotImplementedError
 
     def of_learners(
         self, learners: Collection[Any], programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
@@ -108,7 +109,7 @@ class Reads(Sql):
             "learners": self.many([self.prepared_learner(each) for each in learners]),
             "programs": self.many([self.program(each) for each in programs or ()]),
         }
-        return self._intents(self._chosen(candidates, given, as_of, known_at))
+        return self._to_intents(self._chosen(candidates, given, as_of, known_at))
 
     def page_of_program(
         self,
@@ -134,7 +135,7 @@ class Reads(Sql):
             "newest": newest,
         }
         rows = self._chosen(candidates, given, as_of, known_at, more=self.text(_NEWEST))
-        return self._intents(row[:-1] for row in rows), rows[0][-1] if rows else None
+        return self._to_intents(row[:-1] for row in rows), rows[0][-1] if rows else None
 
     def _chosen(
         self, candidates: str, given: dict[str, Any], as_of: datetime, known_at: datetime | None, more: str = ""
@@ -194,7 +195,7 @@ class Reads(Sql):
         adapt = self.connection.ops.adapt_datetimefield_value
         return {"as_of": adapt(as_of), "known_at": known_at and adapt(known_at)}
 
-    def _intents(self, rows: Iterable[tuple[Any, ...]]) -> list[Intent]:
+    def _to_intents(self, rows: Iterable[tuple[Any, ...]]) -> list[Intent]:
         learner: Any = self.model._meta.get_field("learner")
         to_key = learner.target_field.to_python
         return [

@@ -3,21 +3,19 @@
 ``s`` has the columns position (from 1), learner_id, program_uuid, reason, certainty, effective_timestamp.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter, methodcaller
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from django.db import DatabaseError
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, ForeignKey, Model, TextField
 from django.utils import timezone
 
-# A judged row as the database stores it: learner, program, reason, certainty and time; all but the learner are texts.
-Spelled = tuple[Any, ...]
+from program_intent.engines.generic import Generic, Prepared, Spelled
 
 # In the order of the rows, whatever way the database takes through them.
 _INSERT = """
@@ -36,20 +34,9 @@ _UNKNOWN = "SELECT s.position FROM {rows} WHERE NOT {may_be_written} AND {is_mis
 REPLICA = "Changes are followed where intents are written, and this server takes no writes."
 
 
-class Prepared(NamedTuple):
-    """Rows as they were given, and as a table expression and its parameters."""
-
-    rows: Sequence[Spelled]
-    sql: str = ""
-    params: tuple[Any, ...] = ()
-    all_new: bool = False
-
-
-class Sql:
+class Sql(Generic):
     """The names in the statements, and the writes."""
 
-    CHUNK = 10_000
-    CODE_POINTS = ""
     QUOTE = '"'
     EXACT = "{}"
     TRANSIENT: frozenset[object] = frozenset()
@@ -58,17 +45,9 @@ class Sql:
     STORED = "JOIN {table} t ON {is_same}"
     LOCK = ""
 
-    def __init__(self, connection: BaseDatabaseWrapper, model: type[Model]) -> None:
-        self.connection = connection
-        self.model = model
-
     @classmethod
     def exact(cls, text: str) -> str:
         return cls.EXACT.format(text)
-
-    @staticmethod
-    def why_unstorable(program_uuid: UUID) -> str:
-        return ""
 
     @classmethod
     def is_transient(cls, error: DatabaseError) -> bool:
@@ -151,9 +130,6 @@ class Sql:
         """The column type of the learner's key."""
         return str(self.model._meta.get_field("learner").db_type(self.connection))
 
-    def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
-        raise NotImplementedError
-
     def execute_insert(
         self, cursor: CursorWrapper, prepared: Prepared, created: datetime, on_conflict: str = ""
     ) -> None:
@@ -183,11 +159,6 @@ class Sql:
         with self.connection.cursor() as cursor:
             cursor.execute(text, params)
             return list(cursor.fetchall())
-
-    def keys_with_uncommitted(
-        self, last: int, fence: int, *, known_at: datetime | None, limit: int
-    ) -> list[int] | None:
-        return None
 
     def to_utc(self, value: datetime) -> datetime:
         """A time as raw SQL gives it, aware and in UTC."""

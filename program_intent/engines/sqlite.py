@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from program_intent import rule
+from program_intent.engines.generic import Prepared, Spelled
 from program_intent.engines.reads import EACH_PROGRAM, PROBED, Reads
-from program_intent.engines.sql import Prepared, Spelled
 
 _ROWS = """(
 SELECT key + 1 AS position, json_extract(value, '$[0]') AS learner_id, json_extract(value, '$[1]') AS program_uuid,

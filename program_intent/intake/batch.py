@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from program_intent.data import FIELDS
-from program_intent.engines.sql import Spelled
+from program_intent.engines.generic import Spelled
 from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import PreparedRows
 from program_intent.validation.judge import NewIntent

@@ -9,7 +9,7 @@ from functools import partial
 from django.db import connections
 
 from program_intent.data import LoadReport
-from program_intent.engines.sql import Spelled
+from program_intent.engines.generic import Spelled
 from program_intent.exceptions import InvalidIntent, LoadError
 from program_intent.intake.ahead import ahead
 from program_intent.intake.batch import Batch, Reject, Verdict

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 
-from program_intent.engines.sql import Spelled
+from program_intent.engines.generic import Spelled
 from program_intent.store.batches import PreparedRows
 
 

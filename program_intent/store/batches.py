@@ -8,7 +8,7 @@ from itertools import groupby
 from django.utils import timezone
 
 from program_intent.engines import Engine
-from program_intent.engines.sql import Spelled
+from program_intent.engines.generic import Spelled
 from program_intent.store.retrying import retrying
 from program_intent.validation.judge import NewIntent
 from program_intent.validation.learners import Learners
