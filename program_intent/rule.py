@@ -4,11 +4,10 @@ What a database sorts by and what an explanation says are made from this order t
 included, and imports nothing of the package.
 """
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import partial
 from itertools import chain
-from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -88,12 +87,22 @@ def in_order(intents: Iterable[T], order: Iterable[Key] = ORDER) -> list[T]:
     return found
 
 
-def choose(intents: Iterable[T], per: Callable[[T], Hashable] = attrgetter("program_uuid")) -> list[T]:
-    """The first by the rule of each group; all that are given count."""
-    chosen: dict[Hashable, T] = {}
-    for intent in in_order(intents):
-        chosen.setdefault(per(intent), intent)
+def choose(intents: Iterable[Any]) -> list[Any]:
+    """The first by the rule for each program; all that are given count."""
+    chosen: dict[object, Any] = {}
+    for intent in intents:
+        best = chosen.get(intent.program_uuid)
+        if best is None or _beats(intent, best):
+            chosen[intent.program_uuid] = intent
     return list(chosen.values())
+
+
+def _beats(intent: Any, other: Any) -> bool:
+    for key in ORDER:
+        value, others = key.of(intent), key.of(other)
+        if value != others:
+            return bool((value > others) is key.is_latest_first)
+    return False
 
 
 def deciding(winner: Any, loser: Any) -> Clause:

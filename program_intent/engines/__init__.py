@@ -4,14 +4,14 @@ An engine knows no model: it is handed ours, and takes the names of tables and c
 reads no settings.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from program_intent.data import Certainty, Intent
 from program_intent.engines.generic import Generic, Prepared, Spelled
@@ -98,6 +98,9 @@ class Engine(Protocol):
         self, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> dict[UUID, dict[Certainty, int]]:
         """Per program that has any, the number of learners whose chosen intent has each certainty."""
+
+    def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
+        """The users whose field has one of the names, or what a collation takes for one; in one query or several."""
 
     # The feed of changes.
 

@@ -1,7 +1,7 @@
 """Any database, through Django's ORM alone: slow, plain, and the reference that the others are tested against."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -132,6 +132,11 @@ class Generic:
         for (program, certainty), count in Counter(winners.values_list("program_uuid", "certainty")).items():
             found.setdefault(program, dict.fromkeys(Certainty, 0))[Certainty(certainty)] = count
         return found
+
+    def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
+        named: Any = users.model._meta.pk if field == "pk" else users.model._meta.get_field(field)
+        size = self.connection.ops.bulk_batch_size([named], names) or 1
+        return [users.filter(**{f"{field}__in": names[start : start + size]}) for start in range(0, len(names), size)]
 
     def newest_and_writers(self) -> tuple[int, frozenset[str]]:
         raise ChangesError(f"Changes cannot be followed on {self.connection.vendor}.")

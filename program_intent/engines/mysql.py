@@ -72,7 +72,7 @@ class MySQL(Reads):
     # A row met by our insert may be newer than the snapshot of the caller's REPEATABLE READ transaction.
     LOCK = "LOCK IN SHARE MODE"
     TIME_AS_TEXT = "CAST({} AS CHAR)"
-    AMONG = "{} IN %({})s"
+    AMONG = "{} IN {}"
     LATEST = "MAX(CASE t.certainty WHEN '{}' THEN t.effective_timestamp END)"
     BY_INDEX = "FORCE INDEX (program_intent_program)"
     # A thread has its name for all its statements: at worst a follower waits for a later one too.

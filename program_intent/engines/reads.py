@@ -12,6 +12,9 @@ from itertools import chain, pairwise
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import BooleanField, F, Func, Model, QuerySet
+
 from program_intent import rule
 from program_intent.data import Certainty, Intent
 from program_intent.engines.sql import Sql
@@ -70,11 +73,27 @@ class Row(NamedTuple):
     created: str
 
 
+class _Among(Func):
+    """Whether a text is one of many that are one parameter: of 65,000 parameters the ORM makes a query in 0.5 s."""
+
+    output_field = BooleanField()
+
+    def __init__(self, column: str, engine: "Reads", values: list[str]) -> None:
+        super().__init__(F(column))
+        self._engine = engine
+        self._values = values
+
+    def as_sql(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:  # type: ignore[override]
+        column, params = compiler.compile(self.source_expressions[0])
+        return self._engine.AMONG.format(column, "%s"), [*params, self._engine.many(self._values)]
+
+
 class Reads(Sql):
     # How many intents are fetched before the candidates are searched; 0 where searching is always faster.
     SHORT = 128
+    PROGRAM = "{}"
     TIME_AS_TEXT = "{}"
-    AMONG = "{} = ANY(%({})s)"  # a column's value is one of many, given as one parameter
+    AMONG = "{} = ANY({})"  # a column's value is one of many, given as one parameter
     # The latest effective time of a certainty; FILTER saves a fifth of the cost of CASE.
     LATEST = "MAX(t.effective_timestamp) FILTER (WHERE t.certainty = '{}')"
     BY_INDEX = ""  # where the planner would read a program's learners from the first on
@@ -83,12 +102,12 @@ class Reads(Sql):
         self, learner: Any, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:
         given = {"learner": self.prepared_learner(learner), **self._moments(as_of, known_at)}
-        names = {"is_learner": self.same_learner(self.model, "t.learner_id", "%(learner)s")}
-        names |= {"columns": self.columns(), **_conditions(known_at)}
+        engine: Any = type(self)
+        names = _names_of_learner(engine, self.model, known_at is not None)
         among = ""
         if programs is not None:
             given["programs"] = self.many([self.program(each) for each in programs])
-            among = f"AND {self.AMONG.format('t.program_uuid', 'programs')}"
+            among = f"AND {self.AMONG.format('t.program_uuid', '%(programs)s')}"
         rows: list[tuple[Any, ...]] = []
         if self.SHORT:
             rows = self.fetch(self.text(_PLAIN, **names, among=among, limit=str(self.SHORT + 1)), given)
@@ -103,8 +122,8 @@ class Reads(Sql):
     def of_learners(
         self, learners: Collection[Any], programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:
-        among = "" if programs is None else f"AND {self.AMONG.format('t.program_uuid', 'programs')}"
-        candidates = self.text(_OF_LEARNERS, learners=self.AMONG.format("t.learner_id", "learners"), programs=among)
+        among = "" if programs is None else f"AND {self.AMONG.format('t.program_uuid', '%(programs)s')}"
+        candidates = self.text(_OF_LEARNERS, learners=self.AMONG.format("t.learner_id", "%(learners)s"), programs=among)
         given = {
             "learners": self.many([self.prepared_learner(each) for each in learners]),
             "programs": self.many([self.program(each) for each in programs or ()]),
@@ -126,7 +145,7 @@ class Reads(Sql):
             by_index=self.BY_INDEX,
             behind="" if after is None else "AND t.learner_id > %(after)s",
             same_learner=self.same_learner(self.model, "t.learner_id", "l.learner_id"),
-            **_conditions(known_at, newest),
+            **_conditions(known_at is not None, newest is not None),
         )
         given = {
             "program": self.program(program),
@@ -145,7 +164,7 @@ class Reads(Sql):
             columns=self.columns() + more,
             order=rule.order_by("t.{}"),
             candidates=candidates,
-            **_conditions(known_at, given.get("newest")),
+            **_conditions(known_at is not None, given.get("newest") is not None),
         )
         return self.fetch(text, {**given, **self._moments(as_of, known_at)})
 
@@ -160,7 +179,7 @@ class Reads(Sql):
             among, given["program"] = "AND t.program_uuid = %(program)s", self.program(one)
         else:
             names = {"group": "t.program_uuid,", "of_group": "m.program_uuid,", "by_group": "GROUP BY m.program_uuid"}
-            among = "" if programs is None else f"AND {self.AMONG.format('t.program_uuid', 'programs')}"
+            among = "" if programs is None else f"AND {self.AMONG.format('t.program_uuid', '%(programs)s')}"
             given["programs"] = self.many([self.program(each) for each in programs or ()])
         answers = _ANSWERS.format(
             table="{table}",
@@ -170,9 +189,14 @@ class Reads(Sql):
         )
         template = _COUNTS.replace("{answers}", answers).replace("{within}", _WITHIN)
         latest = "".join(f", {self.LATEST.format(each)} AS latest_{each}" for each in _TOLD_APART)
-        text = self.text(template, **names, **_conditions(known_at), programs=among, latest=latest)
+        text = self.text(template, **names, **_conditions(known_at is not None), programs=among, latest=latest)
         rows = self.fetch(text, given)
         return {one or to_uuid(row[0]): _counts(row if one else row[1:]) for row in rows}
+
+    def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
+        if set(map(type, names)) == {str}:
+            return [users.filter(_Among(field, self, names))]
+        return super().users_named(users, field, names)
 
     def many(self, prepared: list[Any]) -> Any:
         """A list as one parameter."""
@@ -182,10 +206,12 @@ class Reads(Sql):
         field: Any = self.model._meta.get_field("program_uuid")
         return field.get_db_prep_value(value, self.connection)
 
-    def columns(self) -> str:
+    @classmethod
+    def columns(cls) -> str:
         """What makes a :class:`Row` of ``t``."""
-        effective, created = map(self.TIME_AS_TEXT.format, ("t.effective_timestamp", "t.created"))
-        return f"t.id, t.learner_id, t.program_uuid, t.reason, t.certainty, {effective}, {created}"
+        program = cls.PROGRAM.format("t.program_uuid")
+        effective, created = map(cls.TIME_AS_TEXT.format, ("t.effective_timestamp", "t.created"))
+        return f"t.id, t.learner_id, {program}, t.reason, t.certainty, {effective}, {created}"
 
     def moment(self, text: str) -> datetime:
         """The time in a column of :meth:`columns`."""
@@ -212,10 +238,16 @@ class Reads(Sql):
         ]
 
 
-def _conditions(known_at: datetime | None, newest: int | None = None) -> dict[str, str]:
+@lru_cache
+def _names_of_learner(engine: type[Reads], model: type[Model], is_known_at: bool) -> dict[str, str]:
+    is_learner = engine.same_learner(model, "t.learner_id", "%(learner)s")
+    return {"is_learner": is_learner, "columns": engine.columns(), **_conditions(is_known_at)}
+
+
+def _conditions(is_known_at: bool, is_up_to_newest: bool = False) -> dict[str, str]:
     """Which intents count, and of that what was known."""
-    known = "" if known_at is None else "AND t.created <= %(known_at)s"
-    written = "" if newest is None else "AND t.id <= %(newest)s"
+    known = "AND t.created <= %(known_at)s" if is_known_at else ""
+    written = "AND t.id <= %(newest)s" if is_up_to_newest else ""
     return {"counted": f"t.effective_timestamp <= %(as_of)s {known} {written}", "known": known}
 
 

@@ -36,7 +36,7 @@ class SQLite(Reads):
     EXACT = "{} COLLATE BINARY"
     SHORT = 0
     TIME_AS_TEXT = "{} || ''"
-    AMONG = "{} IN (SELECT value FROM json_each(%({})s))"
+    AMONG = "{} IN (SELECT value FROM json_each({}))"
 
     def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
         return Prepared(rows, _ROWS, (json.dumps(rows),), all_new)

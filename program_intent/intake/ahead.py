@@ -1,7 +1,8 @@
 """What is made in another thread while the database works."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from functools import partial
 from threading import Thread
 from typing import TypeVar
 
@@ -10,19 +11,34 @@ T = TypeVar("T")
 
 def ahead(batches: Iterator[T]) -> Iterator[T]:
     """The same batches, each made in another thread while the database works on the one before."""
-    made = _start(batches)
+    make = partial(next, batches, None)
+    made = _start(make)
     while (batch := made.result()) is not None:
-        made = _start(batches)
+        made = _start(make)
         yield batch
 
 
-def _start(batches: Iterator[T]) -> "Future[T | None]":
-    """Make the next batch in a thread for which nobody waits when the load stops: its input may be a silent pipe."""
-    made: Future[T | None] = Future()
+def worked_on_ahead(work: Callable[[T], T], batches: Iterator[T]) -> Iterator[T]:
+    """The same batches, made here and worked on in another thread while the database works on the one before."""
+    made: Future[T] | None = None
+    try:
+        for batch in batches:
+            following = _start(partial(work, batch))
+            if made:
+                yield made.result()
+            made = following
+    finally:
+        if made:
+            yield made.result()
+
+
+def _start(work: Callable[[], T]) -> "Future[T]":
+    """Do the work in a thread for which nobody waits when the load stops: its input may be a silent pipe."""
+    made: Future[T] = Future()
 
     def make() -> None:
         try:
-            made.set_result(next(batches, None))
+            made.set_result(work())
         except BaseException as error:
             made.set_exception(error)
 

@@ -33,14 +33,16 @@ _Texts = list[str] | str
 class Batch:
     """Records of sources and, for each in order, the verdict.
 
-    ``rows`` are those that are not refused, once the learners' primary keys are known.
+    ``keys`` are those of the learners where they are named otherwise, ``rows`` the records that are not refused.
     """
+
+    rows: PreparedRows
 
     def __init__(self) -> None:
         # Blocks: source, places, originals, and the values one after the other, or what takes the originals apart.
         self._kept: list[tuple[Source, Sequence[Any], _Texts, _Texts | Callable[[str], Values]]] = []
         self.verdicts: list[Verdict] = []
-        self.rows: PreparedRows | None = None
+        self.keys: dict[Any, Any] = {}
 
     def add(self, source: Source, block: Block, verdicts: Iterable[Verdict]) -> None:
         originals = _as_one(block.originals or [""] * len(block.rows))

@@ -11,12 +11,12 @@ from django.db import connections
 from program_intent.data import LoadReport
 from program_intent.engines.generic import Spelled
 from program_intent.exceptions import InvalidIntent, LoadError
-from program_intent.intake.ahead import ahead
+from program_intent.intake.ahead import ahead, worked_on_ahead
 from program_intent.intake.batch import Batch, Reject, Verdict
 from program_intent.intake.writers import Writer
 from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
-from program_intent.store.batches import PreparedRows, spelled
+from program_intent.store.batches import PreparedRows, keys_of, spelled
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 
@@ -48,8 +48,7 @@ class Load:
         settling: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._engine = engine_of(using)
-        self._learner_field = learner_field
-        self._names_keys = Learners(learner_field, using).are_named_by_key
+        self._learners = Learners(learner_field, using)
         self._spell = self._engine.speller()
         self._judge = Judge(connections[using], learner_field=learner_field, zone=zone)
         self._writer = writer
@@ -82,7 +81,7 @@ class Load:
 
         :raises LoadError: a source breaks off, or too many rows are refused; what was stored stays.
         """
-        for batch in ahead(map(self._prepared, self._batches(sources))):
+        for batch in self._made_ahead(self._batches(sources)):
             with self._settling():
                 self._settle(batch)
             self._progress(self.counts)
@@ -101,9 +100,26 @@ class Load:
             raise
         yield batch
 
+    def _made_ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches with their rows prepared; names of learners are looked up here, on the connection of the load."""
+        if self._learners.are_named_by_key:
+            return ahead(map(self._prepared, batches))
+        return worked_on_ahead(self._with_keys, map(self._looked_up, ahead(batches)))
+
+    def _looked_up(self, batch: Batch) -> Batch:
+        batch.keys = keys_of((verdict for verdict in batch.verdicts if isinstance(verdict, NewIntent)), self._learners)
+        return batch
+
+    def _with_keys(self, batch: Batch) -> Batch:
+        """The batch with the learner's primary key in place of what the source calls the learner."""
+        named = [verdict for verdict in batch.verdicts if isinstance(verdict, NewIntent)]
+        found = zip(named, spelled(named, batch.keys, self._spell), strict=True)
+        keyed = (spelling or _unknown(row.learner) for row, spelling in found)
+        batch.verdicts = [next(keyed) if isinstance(each, NewIntent) else each for each in batch.verdicts]
+        return self._prepared(batch)
+
     def _prepared(self, batch: Batch) -> Batch:
-        if self._names_keys:
-            batch.rows = self._prepare(batch.verdicts)
+        batch.rows = self._prepare(batch.verdicts)
         return batch
 
     def _prepare(self, verdicts: Iterable[Verdict]) -> PreparedRows:
@@ -112,7 +128,7 @@ class Load:
 
     def _judge_block(self, block: Block) -> Iterable[Verdict]:
         spell: Callable[..., Iterable[NewIntent | Spelled]] = (
-            self._spell if self._names_keys else partial(map, NewIntent)
+            self._spell if self._learners.are_named_by_key else partial(map, NewIntent)
         )
         well_formed = [row for row in block.rows if not isinstance(row, Malformed)]
         columns = self._judge.columns(well_formed) if len(well_formed) == len(block.rows) else None
@@ -127,14 +143,13 @@ class Load:
             judged = self._judge(row)
         except InvalidIntent as refused:
             return str(refused)
-        return self._spelled(judged) if self._names_keys else judged
+        return self._spelled(judged) if self._learners.are_named_by_key else judged
 
     def _spelled(self, judged: NewIntent) -> Spelled:
         return next(self._spell(*([value] for value in judged)))
 
     def _settle(self, batch: Batch) -> None:
-        verdicts = self._with_keys(batch)
-        rows = batch.rows or self._prepare(verdicts)
+        verdicts, rows = batch.verdicts, batch.rows
         if self._max_rejects is not None:
             verdicts, rows = self._up_to_last_reject(verdicts, rows, self._max_rejects - self._rejected)
 
@@ -165,15 +180,6 @@ class Load:
         if len(rejects) > allowed:
             verdicts = verdicts[: rejects[allowed]]
         return verdicts, self._prepare(verdicts) if unknown or len(rejects) > allowed else rows
-
-    def _with_keys(self, batch: Batch) -> list[Spelled | str]:
-        """The verdicts, with the learner's primary key in place of what the source calls the learner."""
-        if self._names_keys:
-            return batch.verdicts
-        named = [verdict for verdict in batch.verdicts if isinstance(verdict, NewIntent)]
-        found = zip(named, spelled(named, self._engine, learner_field=self._learner_field), strict=True)
-        keyed = (spelling or _unknown(row.learner) for row, spelling in found)
-        return [next(keyed) if isinstance(verdict, NewIntent) else verdict for verdict in batch.verdicts]
 
 
 def _errors(verdicts: Sequence[Spelled | str], refused: Collection[Spelled]) -> dict[int, str]:

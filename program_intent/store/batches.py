@@ -1,9 +1,10 @@
 """The rows of one transaction on their way into the database: each once, sorted, in statements of a size it takes."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 from django.utils import timezone
 
@@ -14,17 +15,21 @@ from program_intent.validation.judge import NewIntent
 from program_intent.validation.learners import Learners
 
 
-def spelled(rows: Sequence[NewIntent], engine: Engine, *, learner_field: str) -> list[Spelled | None]:
-    """Judged rows as the database stores them, by the learner's key; None where nobody bears the learner's name.
+def keys_of(rows: Iterable[NewIntent], learners: Learners) -> dict[Any, Any]:
+    """The primary keys of those whom the rows name, exactly: a collation's idea of equality does not count.
 
-    A name is matched exactly: a collation's idea of equality does not count. Values of the primary key stand for
-    themselves; whether such a user exists is checked while inserting.
+    Values of the primary key stand for themselves; whether such a user exists is checked while inserting.
     """
-    learners = Learners(learner_field, engine.connection.alias)
     names = {row.learner for row in rows}
-    keys = {name: name for name in names} if learners.are_named_by_key else learners.keys(names)
+    return {name: name for name in names} if learners.are_named_by_key else learners.keys(names)
+
+
+def spelled(
+    rows: Sequence[NewIntent], keys: Mapping[Any, Any], spell: Callable[..., Iterator[Spelled]]
+) -> list[Spelled | None]:
+    """The rows as the database stores them, by the learner's key; None where nobody bears the learner's name."""
     named, *others = zip(*(row for row in rows if row.learner in keys), strict=True) if keys else ((), (), (), (), ())
-    found = engine.speller()(list(map(keys.__getitem__, named)), *others)
+    found = spell(list(map(keys.__getitem__, named)), *others)
     return [next(found) if row.learner in keys else None for row in rows]
 
 

@@ -9,9 +9,9 @@ from django.utils import timezone
 from program_intent.data import Intent, Outcome
 from program_intent.exceptions import InvalidIntent
 from program_intent.models.intent import ProgramIntent, engine_of
-from program_intent.store.batches import PreparedRows, spelled
+from program_intent.store.batches import PreparedRows, keys_of, spelled
 from program_intent.validation.judge import Judge, NewIntent
-from program_intent.validation.learners import unknown_learner
+from program_intent.validation.learners import Learners, unknown_learner
 
 
 def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome]:
@@ -50,7 +50,7 @@ def _stored(
 ) -> dict[NewIntent, tuple[Intent, bool]]:
     """The stored intent of each row, and whether it is new; rows that may not be written are left out."""
     engine = engine_of(using)
-    spellings = spelled(rows, engine, learner_field=learner_field)
+    spellings = spelled(rows, keys_of(rows, Learners(learner_field, using)), engine.speller())
     known = list(filter(None, spellings))
     found = PreparedRows(known, engine).record(created) if known else {}
     to_key = ProgramIntent._meta.get_field("learner").target_field.to_python

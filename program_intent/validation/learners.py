@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from program_intent import engines
 from program_intent.validation.values import Refused, shown, uuid_parser
 
 _INTEGER = re.compile(r"\s*(?:0|-?[1-9][0-9]*)\s*", re.A)
@@ -123,11 +124,10 @@ class Learners:
         """The primary keys of those of the canonical names that name a user."""
         listed = list(dict.fromkeys(names))
         columns = ("pk",) if self.are_named_by_key else (self._field, "pk")  # Django 5.2.0 gives a double column once
-        size = connections[self._using].ops.bulk_batch_size([learner_field(self._field)], listed) or 1
+        engine = engines.of(connections[self._using], get_user_model())
         found: dict[Any, Any] = {}
-        for start in range(0, len(listed), size):
-            rows = self._users().filter(**{f"{self._field}__in": listed[start : start + size]}).values_list(*columns)
-            found.update((row[0], row[-1]) for row in rows)
+        for users in engine.users_named(self._users(), self._field, listed):
+            found.update((row[0], row[-1]) for row in users.values_list(*columns))
         return {name: found[name] for name in listed if name in found}
 
     def names(self, keys: Collection[Any]) -> dict[Any, Any]:
