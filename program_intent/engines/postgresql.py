@@ -6,6 +6,7 @@ from datetime import datetime
 from itertools import chain
 from operator import itemgetter
 from traceback import clear_frames
+from typing import Any
 
 from django.db import IntegrityError, transaction
 
@@ -123,6 +124,9 @@ class PostgreSQL(Reads):
             clear_frames(error.__traceback__)  # which hold the text in a cycle, while no garbage is collected
             return None
 
+    def many(self, prepared: list[Any]) -> Any:
+        return _array(prepared) if set(map(type, prepared)) == {str} else prepared
+
     def candidates(self, names: dict[str, str], among: str) -> str:
         each_program = _GIVEN_PROGRAMS if among else EACH_PROGRAM
         return self.text(_CANDIDATES.replace("{each_program}", each_program), **names)
@@ -140,14 +144,11 @@ class PostgreSQL(Reads):
 
 
 def _array(column: Sequence[int | str]) -> str:
-    """The keys in PostgreSQL's own notation of an array; those of a host's own making may hold anything."""
-    spell = str if type(column[0]) is int else _quoted
-    return f"{{{','.join(map(spell, column))}}}"
-
-
-def _quoted(key: object) -> str:
-    escaped = str(key).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
+    """The values in PostgreSQL's own notation of an array, which psycopg makes one by one; they may hold anything."""
+    if type(column[0]) is int:
+        return f"{{{','.join(map(str, column))}}}"
+    escaped = "\0".join(map(str, column)).replace("\\", "\\\\").replace('"', '\\"')  # no value has a NUL
+    return '{"' + escaped.replace("\0", '","') + '"}'
 
 
 def _lines(rows: Sequence[Spelled]) -> str:

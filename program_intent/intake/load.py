@@ -107,15 +107,15 @@ class Load:
         return worked_on_ahead(self._with_keys, map(self._looked_up, ahead(batches)))
 
     def _looked_up(self, batch: Batch) -> Batch:
-        batch.keys = keys_of((verdict for verdict in batch.verdicts if isinstance(verdict, NewIntent)), self._learners)
+        batch.keys = keys_of(_named(batch), self._learners)
         return batch
 
     def _with_keys(self, batch: Batch) -> Batch:
         """The batch with the learner's primary key in place of what the source calls the learner."""
-        named = [verdict for verdict in batch.verdicts if isinstance(verdict, NewIntent)]
+        named = _named(batch)
         found = zip(named, spelled(named, batch.keys, self._spell), strict=True)
         keyed = (spelling or _unknown(row.learner) for row, spelling in found)
-        batch.verdicts = [next(keyed) if isinstance(each, NewIntent) else each for each in batch.verdicts]
+        batch.verdicts = [each if type(each) is str else next(keyed) for each in batch.verdicts]
         return self._prepared(batch)
 
     def _prepared(self, batch: Batch) -> Batch:
@@ -180,6 +180,11 @@ class Load:
         if len(rejects) > allowed:
             verdicts = verdicts[: rejects[allowed]]
         return verdicts, self._prepare(verdicts) if unknown or len(rejects) > allowed else rows
+
+
+def _named(batch: Batch) -> list[NewIntent]:
+    """The judged rows of a batch whose learners are not named by their primary keys."""
+    return [verdict for verdict in batch.verdicts if isinstance(verdict, NewIntent)]
 
 
 def _errors(verdicts: Sequence[Spelled | str], refused: Collection[Spelled]) -> dict[int, str]:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from itertools import groupby
+from itertools import compress, groupby
+from operator import attrgetter
 from typing import Any
 
 from django.utils import timezone
@@ -20,17 +21,21 @@ def keys_of(rows: Iterable[NewIntent], learners: Learners) -> dict[Any, Any]:
 
     Values of the primary key stand for themselves; whether such a user exists is checked while inserting.
     """
-    names = {row.learner for row in rows}
-    return {name: name for name in names} if learners.are_named_by_key else learners.keys(names)
+    names = set(map(attrgetter("learner"), rows))
+    return dict(zip(names, names, strict=True)) if learners.are_named_by_key else learners.keys(names)
 
 
 def spelled(
     rows: Sequence[NewIntent], keys: Mapping[Any, Any], spell: Callable[..., Iterator[Spelled]]
 ) -> list[Spelled | None]:
     """The rows as the database stores them, by the learner's key; None where nobody bears the learner's name."""
-    named, *others = zip(*(row for row in rows if row.learner in keys), strict=True) if keys else ((), (), (), (), ())
+    is_known = list(map(keys.__contains__, map(attrgetter("learner"), rows)))
+    known = list(compress(rows, is_known))
+    if not known:
+        return [None] * len(rows)
+    named, *others = zip(*known, strict=True)
     found = spell(list(map(keys.__getitem__, named)), *others)
-    return [next(found) if row.learner in keys else None for row in rows]
+    return [next(found) if known else None for known in is_known]
 
 
 class PreparedRows:
