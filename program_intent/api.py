@@ -102,7 +102,9 @@ def get_latest_certain_intents(
     as_of: datetime | str | None = None,
     known_at: datetime | str | None = None,
 ) -> dict[UUID, Intent]:
-    """Per program, the learner's latest and most certain intent, in one query; ordered by program.
+    """Per program, the learner's latest and most certain intent; ordered by program.
+
+    One query for a learner with up to 128 intents, two beyond.
 
     :param learner: a user, or a user's primary key; one who does not exist has no intents.
     :param program_uuids: only these programs; all if left out.

@@ -1,7 +1,7 @@
 """The rule, once: its order as data, and the choice in Python.
 
-What a database sorts by and what an explanation says are made from this order too. It lies below everything, ``data``
-included, and imports nothing of the package.
+What a database sorts by and what an explanation says are made from it too. It imports nothing of the package, because
+everything else, ``data`` included, stands on it (docs/decisions/0012).
 """
 
 from collections.abc import Iterable
@@ -53,7 +53,7 @@ _WORDS = {
 
 
 class Key(NamedTuple):
-    """A step of the order: of two intents that are equal in all steps before, it puts one first."""
+    """A step of the order: it decides between two intents that are equal in all steps before."""
 
     clause: Clause
     column: str
@@ -80,7 +80,7 @@ NEWEST_FIRST = ORDER[1:]
 
 
 def in_order(intents: Iterable[T], order: Iterable[Key] = ORDER) -> list[T]:
-    """Intents, or whatever has their attributes, the first by the rule first."""
+    """The intents, or whatever has their attributes, in the order of the rule."""
     found = list(intents)
     for key in reversed(tuple(order)):
         found.sort(key=key.of, reverse=key.is_latest_first)

@@ -388,6 +388,30 @@ def test_rows_of_a_source_without_lines_are_loaded_and_its_rejects_say_where_and
     ]
 
 
+class Breaking(Listed):
+    def blocks(self) -> Iterator[Block]:
+        yield from super().blocks()
+        raise LoadError("a list: breaks off.")
+
+
+@pytest.mark.parametrize("field", ["pk", "username"])
+def test_what_was_read_before_a_source_breaks_off_is_stored_however_it_names_learners(field: str) -> None:
+    make_learners(2)
+    first, second = {"pk": (1, 2), "username": ("learner1", "learner2")}[field]
+    with pytest.raises(LoadError, match="breaks off"):
+        load_from(Listed(*[typed(first)] * 2), Breaking(typed(second)), learner_field=field)
+    assert [row.learner_id for row in stored()] == [1, 2]
+
+
+def test_no_row_behind_a_reject_too_many_is_stored_however_its_learner_is_named() -> None:
+    make_learners(2)
+    with pytest.raises(LoadError, match="more than 0 rows"):
+        load_from(
+            Listed(typed("learner1"), typed("nobody"), typed("learner2")), learner_field="username", max_rejects=0
+        )
+    assert [row.learner_id for row in stored()] == [1]
+
+
 def sign_up(counts: LoadReport) -> None:
     get_user_model().objects.create(
         pk=1000 + counts.read, username=f"{counts.read} {counts.created} {counts.duplicate} {counts.rejected}"

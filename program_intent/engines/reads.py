@@ -1,7 +1,6 @@
-"""The reads that the vendors share: one learner, many of them, a program's, and how many.
+"""The reads that the vendors share: one learner's answers, those of many, of a program, and how many there are.
 
-``t`` is the table of intents, whatever else is joined; how many programs or learners were given is not in a text, but
-for MariaDB and MySQL.
+``t`` is the table of intents, or what is chosen of it.
 """
 
 from abc import abstractmethod
@@ -74,7 +73,7 @@ class Row(NamedTuple):
 
 
 class _Among(Func):
-    """Whether a text is one of many that are one parameter: of 65,000 parameters the ORM makes a query in 0.5 s."""
+    """Whether a text is one of many, which are one parameter: the ORM takes 0.5 s to make a query of 65,000."""
 
     output_field = BooleanField()
 
@@ -245,14 +244,14 @@ def _names_of_learner(engine: type[Reads], model: type[Model], is_known_at: bool
 
 
 def _conditions(is_known_at: bool, is_up_to_newest: bool = False) -> dict[str, str]:
-    """Which intents count, and of that what was known."""
+    """The conditions that an intent counts, and that it was known."""
     known = "AND t.created <= %(known_at)s" if is_known_at else ""
     written = "AND t.id <= %(newest)s" if is_up_to_newest else ""
     return {"counted": f"t.effective_timestamp <= %(as_of)s {known} {written}", "known": known}
 
 
 def _is_answer(before: Iterable[str], rank: tuple[str, ...], certainty: str) -> str:
-    """That no certainty before its rank is there, and none of its own comes first."""
+    """How many learners have the certainty as their answer: none of an earlier rank, and it is first in its own."""
     own, others = f"m.latest_{certainty}", [f"m.latest_{each}" for each in rank if each != certainty]
     lost = [f"m.latest_{each} IS NOT NULL" for each in before] + [
         f"{own} IS NULL",

@@ -6,6 +6,8 @@ from functools import partial
 from threading import Thread
 from typing import TypeVar
 
+from program_intent.exceptions import LoadError
+
 T = TypeVar("T")
 
 
@@ -19,7 +21,7 @@ def ahead(batches: Iterator[T]) -> Iterator[T]:
 
 
 def worked_on_ahead(work: Callable[[T], T], batches: Iterator[T]) -> Iterator[T]:
-    """The same batches, made here and worked on in another thread while the database works on the one before."""
+    """The same batches, each worked on in another thread while the database works on the one before."""
     made: Future[T] | None = None
     try:
         for batch in batches:
@@ -27,9 +29,12 @@ def worked_on_ahead(work: Callable[[T], T], batches: Iterator[T]) -> Iterator[T]
             if made:
                 yield made.result()
             made = following
-    finally:
+    except LoadError:  # after the batches before the break
         if made:
             yield made.result()
+        raise
+    if made:
+        yield made.result()
 
 
 def _start(work: Callable[[], T]) -> "Future[T]":

@@ -157,7 +157,7 @@ class ProgramIntent(models.Model):
 
 
 def engine_of(using: str) -> engines.Engine:
-    """The engine of a database, for the record; of the thread that asks."""
+    """How the record is stored and read in a database; for the thread that asks."""
     return engines.of(connections[using], ProgramIntent)
 
 
