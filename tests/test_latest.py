@@ -46,7 +46,7 @@ def as_value(intent: ProgramIntent) -> Intent:
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A short history is fetched at once, of a long one the candidates; the ORM serves databases without statements."""
     if request.param == "long":
-        monkeypatch.setattr(engines.kind(connection), "SHORT", 0)
+        monkeypatch.setattr(engines.kind(connection), "SHORT", -1)
     elif request.param == "orm":
         monkeypatch.setattr(engines, "kind", lambda connection: Generic)
     return str(request.param)

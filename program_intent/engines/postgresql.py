@@ -24,9 +24,10 @@ _LEARNERS = "unnest(%s::{learner_type}[]) WITH ORDINALITY AS s (learner_id, posi
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 _GIVEN_PROGRAMS = "WITH p (program_uuid) AS (SELECT unnest(%(programs)s::uuid[]))"
-_CANDIDATES = f"""{{each_program}} SELECT {{columns}}
+_CANDIDATES = f"""SELECT {{columns}}
 FROM p, (VALUES {", ".join(f"('{certainty}')" for certainty in chain(*rule.RANKS))}) c (certainty),
 LATERAL (SELECT t.* FROM {{table}} t WHERE {PROBED.replace("{certainty}", "c.certainty")}) t"""
+_OF_ALL, _OF_GIVEN = f"{EACH_PROGRAM} {_CANDIDATES}", f"{_GIVEN_PROGRAMS} {_CANDIDATES}"
 
 # A row's writer takes this lock before it takes a key, and has it until its rows are visible. The snapshot in which
 # the keys are read is older than the look at the locks.
@@ -128,8 +129,7 @@ class PostgreSQL(Reads):
         return _array(prepared) if set(map(type, prepared)) == {str} else prepared
 
     def candidates(self, names: dict[str, str], among: str) -> str:
-        each_program = _GIVEN_PROGRAMS if among else EACH_PROGRAM
-        return self.text(_CANDIDATES.replace("{each_program}", each_program), **names)
+        return self.text(_OF_GIVEN if among else _OF_ALL, **names)
 
     def newest_and_writers(self) -> tuple[int, frozenset[str]]:
         ((newest, writers, isolation, is_replica),) = self.fetch(self.text(_WRITERS))

@@ -88,7 +88,7 @@ class _Among(Func):
 
 
 class Reads(Sql):
-    # How many intents are fetched before the candidates are searched; 0 where searching is always faster.
+    # How many intents are fetched before the candidates are searched; 0 where the search itself chooses, and is faster.
     SHORT = 128
     PROGRAM = "{}"
     TIME_AS_TEXT = "{}"
@@ -107,16 +107,16 @@ class Reads(Sql):
         if programs is not None:
             given["programs"] = self.many([self.program(each) for each in programs])
             among = f"AND {self.AMONG.format('t.program_uuid', '%(programs)s')}"
-        rows: list[tuple[Any, ...]] = []
-        if self.SHORT:
-            rows = self.fetch(self.text(_PLAIN, **names, among=among, limit=str(self.SHORT + 1)), given)
-        if not self.SHORT or len(rows) > self.SHORT:
+        if not self.SHORT:
+            return self._to_intents(self.fetch(self.candidates(names, among), given))
+        rows = self.fetch(self.text(_PLAIN, **names, among=among, limit=str(self.SHORT + 1)), given)
+        if len(rows) > self.SHORT:
             rows = self.fetch(self.candidates(names, among), given)
         return self._to_intents(rule.choose(map(Row._make, rows)))
 
     @abstractmethod
     def candidates(self, names: dict[str, str], among: str) -> str:
-        """The statement that finds what the rule may choose; ``among`` is a condition if programs are given."""
+        """The statement that finds what the rule may choose, or has chosen; ``among`` if programs are given."""
 
     def of_learners(
         self, learners: Collection[Any], programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None

@@ -17,7 +17,7 @@ json_extract(value, '$[4]') AS effective_timestamp FROM json_each(%s)
 # Not INSERT OR IGNORE, which would also pass over a violated CHECK.
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 _GIVEN_PROGRAMS = "WITH p (program_uuid) AS (SELECT value FROM json_each(%(programs)s))"
-_CANDIDATES = "{each_program} SELECT {columns} FROM p JOIN {table} t ON t.id = coalesce({ranks}, NULL)"
+_CHOSEN = "SELECT {columns} FROM p JOIN {table} t ON t.id = coalesce({ranks}, NULL)"
 _PROBE = "(SELECT t.id FROM {{table}} t WHERE {probed})"
 _BEST = "(SELECT t.id FROM {{table}} t WHERE t.id IN ({probes}) ORDER BY {order} LIMIT 1)"
 
@@ -28,7 +28,10 @@ def _rank(certainties: tuple[str, ...]) -> str:
     return probes[0] if len(probes) == 1 else _BEST.format(probes=", ".join(probes), order=rule.order_by("t.{}"))
 
 
-_RANKS = ", ".join(map(_rank, rule.RANKS))
+_OF_ALL, _OF_GIVEN = (
+    f"{programs} {_CHOSEN}".replace("{ranks}", ", ".join(map(_rank, rule.RANKS)))
+    for programs in (EACH_PROGRAM, _GIVEN_PROGRAMS)
+)
 
 
 class SQLite(Reads):
@@ -53,9 +56,7 @@ class SQLite(Reads):
         return new, self.missing(prepared) if new < len(prepared.rows) else set()
 
     def candidates(self, names: dict[str, str], among: str) -> str:
-        each_program = _GIVEN_PROGRAMS if among else EACH_PROGRAM
-        text = _CANDIDATES.replace("{each_program}", each_program).replace("{ranks}", _RANKS)
-        return self.text(text, **names)
+        return self.text(_OF_GIVEN if among else _OF_ALL, **names)
 
     def many(self, prepared: list[Any]) -> str:
         return json.dumps(prepared, default=str)

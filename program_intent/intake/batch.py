@@ -11,7 +11,7 @@ from program_intent.store.batches import PreparedRows
 from program_intent.validation.judge import NewIntent
 
 # A judged row, spelled for the database where the source names learners by their primary key; or why it is refused.
-Verdict = NewIntent | Spelled | str
+Judged = NewIntent | Spelled | str
 
 _SEPARATOR = "\x1f"
 
@@ -31,7 +31,7 @@ _Texts = list[str] | str
 
 
 class Batch:
-    """Records of sources and, for each in order, the verdict.
+    """Records of sources and, for each in order, the judged row or why it is refused.
 
     ``keys`` are those of the learners where they are named otherwise, ``rows`` the records that are not refused.
     """
@@ -41,13 +41,13 @@ class Batch:
     def __init__(self) -> None:
         # Blocks: source, places, originals, and the values one after the other, or what takes the originals apart.
         self._kept: list[tuple[Source, Sequence[Any], _Texts, _Texts | Callable[[str], Values]]] = []
-        self.verdicts: list[Verdict] = []
+        self.judged: list[Judged] = []
         self.keys: dict[Any, Any] = {}
 
-    def add(self, source: Source, block: Block, verdicts: Iterable[Verdict]) -> None:
+    def add(self, source: Source, block: Block, judged: Iterable[Judged]) -> None:
         originals = _as_one(block.originals or [""] * len(block.rows))
         self._kept.append((source, block.places, originals, block.apart or _as_one(_texts(block))))
-        self.verdicts += verdicts
+        self.judged += judged
 
     def rejects(self, errors: Mapping[int, str]) -> Iterator[Reject]:
         """The records whose positions have an error."""

@@ -12,7 +12,7 @@ from program_intent.data import LoadReport
 from program_intent.engines.generic import Spelled
 from program_intent.exceptions import InvalidIntent, LoadError
 from program_intent.intake.ahead import ahead, worked_on_ahead
-from program_intent.intake.batch import Batch, Reject, Verdict
+from program_intent.intake.batch import Batch, Judged, Reject
 from program_intent.intake.writers import Writer
 from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
@@ -92,7 +92,7 @@ class Load:
             for source in sources:
                 for block in source.blocks():
                     batch.add(source, block, self._judge_block(block))
-                    if len(batch.verdicts) >= self._batch_size:
+                    if len(batch.judged) >= self._batch_size:
                         yield batch
                         batch = Batch()
         except LoadError:
@@ -115,18 +115,18 @@ class Load:
         named = _named(batch)
         found = zip(named, spelled(named, batch.keys, self._spell), strict=True)
         keyed = (spelling or _unknown(row.learner) for row, spelling in found)
-        batch.verdicts = [each if type(each) is str else next(keyed) for each in batch.verdicts]
+        batch.judged = [each if type(each) is str else next(keyed) for each in batch.judged]
         return self._prepared(batch)
 
     def _prepared(self, batch: Batch) -> Batch:
-        batch.rows = self._prepare(batch.verdicts)
+        batch.rows = self._prepare(batch.judged)
         return batch
 
-    def _prepare(self, verdicts: Iterable[Verdict]) -> PreparedRows:
-        rows = (verdict for verdict in verdicts if not isinstance(verdict, str))
+    def _prepare(self, judged: Iterable[Judged]) -> PreparedRows:
+        rows = (each for each in judged if not isinstance(each, str))
         return PreparedRows(rows, self._engine, all_new=self._writer.all_new)
 
-    def _judge_block(self, block: Block) -> Iterable[Verdict]:
+    def _judge_block(self, block: Block) -> Iterable[Judged]:
         spell: Callable[..., Iterable[NewIntent | Spelled]] = (
             self._spell if self._learners.are_named_by_key else partial(map, NewIntent)
         )
@@ -136,7 +136,7 @@ class Load:
             return spell(*columns)
         return [self._judge_row(row) for row in block.rows]
 
-    def _judge_row(self, row: Values | Malformed) -> Verdict:
+    def _judge_row(self, row: Values | Malformed) -> Judged:
         if isinstance(row, Malformed):
             return row.error
         try:
@@ -149,20 +149,20 @@ class Load:
         return next(self._spell(*([value] for value in judged)))
 
     def _settle(self, batch: Batch) -> None:
-        verdicts, rows = batch.verdicts, batch.rows
+        judged, rows = batch.judged, batch.rows
         if self._max_rejects is not None:
-            verdicts, rows = self._up_to_last_reject(verdicts, rows, self._max_rejects - self._rejected)
+            judged, rows = self._up_to_last_reject(judged, rows, self._max_rejects - self._rejected)
 
         def tell(created: int, refused: Collection[Spelled]) -> None:
             if self._in_transaction:
-                self._in_transaction(self._counts_with(len(verdicts), created, len(_errors(verdicts, refused))))
+                self._in_transaction(self._counts_with(len(judged), created, len(_errors(judged, refused))))
 
         start = time.perf_counter()
         created, refused = self._writer.write(rows, tell)
-        longest = len(verdicts) * LONGEST_TRANSACTION / (time.perf_counter() - start)
+        longest = len(judged) * LONGEST_TRANSACTION / (time.perf_counter() - start)
         self._batch_size = min(LARGEST_TRANSACTION, int(longest))
-        errors = _errors(verdicts, refused)
-        self._read += len(verdicts)
+        errors = _errors(judged, refused)
+        self._read += len(judged)
         self._created += created
         self._rejected += len(errors)
         for reject in batch.rejects(errors):
@@ -171,30 +171,30 @@ class Load:
             raise LoadError(f"Stopped: more than {self._max_rejects} rows were rejected.")
 
     def _up_to_last_reject(
-        self, verdicts: list[Spelled | str], rows: PreparedRows, allowed: int
+        self, judged: list[Spelled | str], rows: PreparedRows, allowed: int
     ) -> tuple[list[Spelled | str], PreparedRows]:
-        """The verdicts up to the reject that is one too many, and their rows: nothing behind it is read or stored."""
+        """The judged rows up to the reject that is one too many: nothing behind it is read or stored."""
         unknown = rows.unknown()
-        verdicts = [_unknown(verdict[0]) if verdict in unknown else verdict for verdict in verdicts]
-        rejects = [number for number, verdict in enumerate(verdicts, start=1) if isinstance(verdict, str)]
+        judged = [_unknown(each[0]) if each in unknown else each for each in judged]
+        rejects = [number for number, each in enumerate(judged, start=1) if isinstance(each, str)]
         if len(rejects) > allowed:
-            verdicts = verdicts[: rejects[allowed]]
-        return verdicts, self._prepare(verdicts) if unknown or len(rejects) > allowed else rows
+            judged = judged[: rejects[allowed]]
+        return judged, self._prepare(judged) if unknown or len(rejects) > allowed else rows
 
 
 def _named(batch: Batch) -> list[NewIntent]:
     """The judged rows of a batch whose learners are not named by their primary keys."""
-    return [verdict for verdict in batch.verdicts if isinstance(verdict, NewIntent)]
+    return [each for each in batch.judged if isinstance(each, NewIntent)]
 
 
-def _errors(verdicts: Sequence[Spelled | str], refused: Collection[Spelled]) -> dict[int, str]:
+def _errors(judged: Sequence[Spelled | str], refused: Collection[Spelled]) -> dict[int, str]:
     """Why rows are rejected, by their positions."""
-    if not refused and str not in map(type, verdicts):
+    if not refused and str not in map(type, judged):
         return {}
     return {
-        position: verdict if isinstance(verdict, str) else _unknown(verdict[0])
-        for position, verdict in enumerate(verdicts)
-        if isinstance(verdict, str) or verdict in refused
+        position: each if isinstance(each, str) else _unknown(each[0])
+        for position, each in enumerate(judged)
+        if isinstance(each, str) or each in refused
     }
 
 
