@@ -81,6 +81,11 @@ def ask(
         pytest.param({"certainty": MAYBE, "effective_timestamp": MOMENT + HOUR}, {"certainty": NO}, id="certain-no"),
         pytest.param({"certainty": MAYBE, "effective_timestamp": MOMENT + HOUR}, {"certainty": YES}, id="certain-yes"),
         pytest.param({"certainty": NO}, {"effective_timestamp": MOMENT + timedelta(microseconds=1)}, id="later"),
+        pytest.param(
+            {"certainty": NO, "effective_timestamp": MOMENT.replace(microsecond=0)},
+            {"effective_timestamp": MOMENT.replace(microsecond=1)},
+            id="later-than-a-whole-second",
+        ),
         pytest.param({"certainty": NO, "created": MOMENT}, {"created": MOMENT + HOUR}, id="written-later"),
         pytest.param({"certainty": YES, "reason": "A"}, {"certainty": NO, "reason": "B"}, id="no-before-yes"),
         pytest.param({"reason": "A_B"}, {"reason": "A1"}, id="digit-before-underscore"),

@@ -73,6 +73,7 @@ class MySQL(Reads):
     LOCK = "LOCK IN SHARE MODE"
     TIME_AS_TEXT = "CAST({} AS CHAR)"
     AMONG = "{} IN {}"
+    OF_ALL = OF_GIVEN = _CANDIDATES
     LATEST = "MAX(CASE t.certainty WHEN '{}' THEN t.effective_timestamp END)"
     BY_INDEX = "FORCE INDEX (program_intent_program)"
     # A thread has its name for all its statements: at worst a follower waits for a later one too.
@@ -145,9 +146,6 @@ class MySQL(Reads):
             cursor.execute("SELECT @program_intent_duplicates")
             (duplicates,) = cursor.fetchone()
         return set(map(int, duplicates.split(",")[:-1]))
-
-    def candidates(self, names: dict[str, str], among: str) -> str:
-        return self.text(_CANDIDATES, **names, among=among)
 
     def newest_and_writers(self) -> tuple[int, frozenset[str]]:
         ((newest, takes_no_writes),) = self.fetch(self.text(_NEWEST))

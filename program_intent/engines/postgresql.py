@@ -27,7 +27,6 @@ _GIVEN_PROGRAMS = "WITH p (program_uuid) AS (SELECT unnest(%(programs)s::uuid[])
 _CANDIDATES = f"""SELECT {{columns}}
 FROM p, (VALUES {", ".join(f"('{certainty}')" for certainty in chain(*rule.RANKS))}) c (certainty),
 LATERAL (SELECT t.* FROM {{table}} t WHERE {PROBED.replace("{certainty}", "c.certainty")}) t"""
-_OF_ALL, _OF_GIVEN = f"{EACH_PROGRAM} {_CANDIDATES}", f"{_GIVEN_PROGRAMS} {_CANDIDATES}"
 
 # A row's writer takes this lock before it takes a key, and has it until its rows are visible. The snapshot in which
 # the keys are read is older than the look at the locks.
@@ -44,11 +43,12 @@ class PostgreSQL(Reads):
     CODE_POINTS = "C"
     EXACT = '({})::text COLLATE "C"'
     TRANSIENT = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+    OF_ALL, OF_GIVEN = f"{EACH_PROGRAM} {_CANDIDATES}", f"{_GIVEN_PROGRAMS} {_CANDIDATES}"
     PROBED = "OFFSET 0"
     STORED = "JOIN LATERAL (SELECT t.id, t.created FROM {table} t WHERE {is_same} OFFSET 0) t ON true"
     PROGRAM = "{}::text"  # the driver takes longer to make UUIDs than to find the few that are different
-    # In UTC whatever the session's time zone, so that texts sort as times.
-    TIME_AS_TEXT = "(to_json({} AT TIME ZONE 'UTC') #>> '{{}}') || 'Z'"
+    # In UTC whatever the session's zone, and without Z, which sorts behind the dot of decimals: texts sort as times.
+    TIME_AS_TEXT = "(to_json({} AT TIME ZONE 'UTC') #>> '{{}}') || '+00:00'"
 
     def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
         if all_new:
@@ -127,9 +127,6 @@ class PostgreSQL(Reads):
 
     def many(self, prepared: list[Any]) -> Any:
         return _array(prepared) if set(map(type, prepared)) == {str} else prepared
-
-    def candidates(self, names: dict[str, str], among: str) -> str:
-        return self.text(_OF_GIVEN if among else _OF_ALL, **names)
 
     def newest_and_writers(self) -> tuple[int, frozenset[str]]:
         ((newest, writers, isolation, is_replica),) = self.fetch(self.text(_WRITERS))

@@ -3,7 +3,6 @@
 ``t`` is the table of intents, or what is chosen of it.
 """
 
-from abc import abstractmethod
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from functools import lru_cache
@@ -19,7 +18,7 @@ from program_intent.data import Certainty, Intent
 from program_intent.engines.sql import Sql
 
 # So many of a learner's intents are fetched and chosen among in Python; beyond, a second statement finds candidates.
-_PLAIN = "SELECT {columns} FROM {table} t WHERE {is_learner} AND {counted} {among} LIMIT {limit}"
+_PLAIN = "SELECT {columns} FROM {table} t WHERE {is_learner} AND {counted} {among} LIMIT %(limit)s"
 # For databases that step through an index fast, a probe for each program of the learner: none does so by itself.
 EACH_PROGRAM = """WITH RECURSIVE p (program_uuid) AS (
 SELECT * FROM (SELECT program_uuid FROM {table} WHERE learner_id = %(learner)s ORDER BY program_uuid LIMIT 1) f
@@ -95,28 +94,24 @@ class Reads(Sql):
     AMONG = "{} = ANY({})"  # a column's value is one of many, given as one parameter
     # The latest effective time of a certainty; FILTER saves a fifth of the cost of CASE.
     LATEST = "MAX(t.effective_timestamp) FILTER (WHERE t.certainty = '{}')"
+    # What the rule may choose of all of a learner's programs, or of those given; where SHORT is 0, what it chooses.
+    OF_ALL = OF_GIVEN = ""
     BY_INDEX = ""  # where the planner would read a program's learners from the first on
 
     def of_learner(
         self, learner: Any, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:
-        given = {"learner": self.prepared_learner(learner), **self._moments(as_of, known_at)}
         engine: Any = type(self)
-        names = _names_of_learner(engine, self.model, known_at is not None)
-        among = ""
+        plain, search = _of_learner(engine, self.model, known_at is not None, programs is not None)
+        given = {"learner": self.prepared_learner(learner), **self._moments(as_of, known_at)}
         if programs is not None:
             given["programs"] = self.many([self.program(each) for each in programs])
-            among = f"AND {self.AMONG.format('t.program_uuid', '%(programs)s')}"
         if not self.SHORT:
-            return self._to_intents(self.fetch(self.candidates(names, among), given))
-        rows = self.fetch(self.text(_PLAIN, **names, among=among, limit=str(self.SHORT + 1)), given)
+            return self._to_intents(self.fetch(search, given))
+        rows = self.fetch(plain, {**given, "limit": self.SHORT + 1})
         if len(rows) > self.SHORT:
-            rows = self.fetch(self.candidates(names, among), given)
+            rows = self.fetch(search, given)
         return self._to_intents(rule.choose(map(Row._make, rows)))
-
-    @abstractmethod
-    def candidates(self, names: dict[str, str], among: str) -> str:
-        """The statement that finds what the rule may choose, or has chosen; ``among`` if programs are given."""
 
     def of_learners(
         self, learners: Collection[Any], programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
@@ -212,17 +207,13 @@ class Reads(Sql):
         effective, created = map(cls.TIME_AS_TEXT.format, ("t.effective_timestamp", "t.created"))
         return f"t.id, t.learner_id, {program}, t.reason, t.certainty, {effective}, {created}"
 
-    def moment(self, text: str) -> datetime:
-        """The time in a column of :meth:`columns`."""
-        return self.to_utc(datetime.fromisoformat(text))
-
     def _moments(self, as_of: datetime, known_at: datetime | None) -> dict[str, Any]:
         adapt = self.connection.ops.adapt_datetimefield_value
         return {"as_of": adapt(as_of), "known_at": known_at and adapt(known_at)}
 
     def _to_intents(self, rows: Iterable[tuple[Any, ...]]) -> list[Intent]:
         learner: Any = self.model._meta.get_field("learner")
-        to_key = learner.target_field.to_python
+        to_key, to_utc, parse = learner.target_field.to_python, self.to_utc, datetime.fromisoformat
         return [
             Intent(
                 key,
@@ -230,17 +221,24 @@ class Reads(Sql):
                 to_uuid(program),
                 reason,
                 Certainty(certainty),
-                self.moment(effective),
-                self.moment(created),
+                to_utc(parse(effective)),
+                to_utc(parse(created)),
             )
             for key, learner, program, reason, certainty, effective, created in rows
         ]
 
 
 @lru_cache
-def _names_of_learner(engine: type[Reads], model: type[Model], is_known_at: bool) -> dict[str, str]:
-    is_learner = engine.same_learner(model, "t.learner_id", "%(learner)s")
-    return {"is_learner": is_learner, "columns": engine.columns(), **_conditions(is_known_at)}
+def _of_learner(engine: type[Reads], model: type[Model], is_known_at: bool, are_given: bool) -> list[str]:
+    """The two texts of :meth:`Reads.of_learner`, built once: for all programs or for those given."""
+    names = {
+        **engine.names_of(model),
+        **_conditions(is_known_at),
+        "columns": engine.columns(),
+        "is_learner": engine.same_learner(model, "t.learner_id", "%(learner)s"),
+        "among": f"AND {engine.AMONG.format('t.program_uuid', '%(programs)s')}" if are_given else "",
+    }
+    return [text.format(**names) for text in (_PLAIN, engine.OF_GIVEN if are_given else engine.OF_ALL)]
 
 
 def _conditions(is_known_at: bool, is_up_to_newest: bool = False) -> dict[str, str]:

@@ -28,16 +28,14 @@ def _rank(certainties: tuple[str, ...]) -> str:
     return probes[0] if len(probes) == 1 else _BEST.format(probes=", ".join(probes), order=rule.order_by("t.{}"))
 
 
-_OF_ALL, _OF_GIVEN = (
-    f"{programs} {_CHOSEN}".replace("{ranks}", ", ".join(map(_rank, rule.RANKS)))
-    for programs in (EACH_PROGRAM, _GIVEN_PROGRAMS)
-)
-
-
 class SQLite(Reads):
     CODE_POINTS = "BINARY"
     EXACT = "{} COLLATE BINARY"
     SHORT = 0
+    OF_ALL, OF_GIVEN = (
+        f"{programs} {_CHOSEN}".replace("{ranks}", ", ".join(map(_rank, rule.RANKS)))
+        for programs in (EACH_PROGRAM, _GIVEN_PROGRAMS)
+    )
     TIME_AS_TEXT = "{} || ''"
     AMONG = "{} IN (SELECT value FROM json_each({}))"
 
@@ -54,9 +52,6 @@ class SQLite(Reads):
             self.execute_insert(cursor, prepared, created, _ON_CONFLICT)
             new = int(cursor.rowcount)
         return new, self.missing(prepared) if new < len(prepared.rows) else set()
-
-    def candidates(self, names: dict[str, str], among: str) -> str:
-        return self.text(_OF_GIVEN if among else _OF_ALL, **names)
 
     def many(self, prepared: list[Any]) -> str:
         return json.dumps(prepared, default=str)
