@@ -46,8 +46,8 @@ def main() -> None:
             page += [title, "-" * len(title), "", *_chart(runs), *_table(runs), ""]
     page += ["What else could be installed", "-" * 28, "", (RESULTS / "alternatives.rst").read_text()]
     (DOCS / "performance.rst").write_text("\n".join(page).rstrip() + "\n")
-    if found := [name for name in found if not name.startswith("against-")]:  # those look back, the page does not
-        print("Not on the page:", *found)
+    if left := [name for name in found if not name.startswith("against-")]:  # those look back, the page does not
+        print("Not on the page:", *left)
 
 
 def _table(runs: list[Run]) -> Iterator[str]:
