@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import BooleanField, F, Func, Model, QuerySet
+from django.db.models import BooleanField, CharField, F, Field, Func, Model, QuerySet
 
 from program_intent import rule
 from program_intent.data import Certainty, Intent
@@ -188,7 +188,12 @@ class Reads(Sql):
         return {one or to_uuid(row[0]): _counts(row if one else row[1:]) for row in rows}
 
     def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
-        if set(map(type, names)) == {str}:
+        kind: Any = type(users.model._meta.pk if field == "pk" else users.model._meta.get_field(field))
+        # A class of the host's own may write a value otherwise than it is named.
+        is_as_named = (
+            kind.get_prep_value is CharField.get_prep_value and kind.get_db_prep_value is Field.get_db_prep_value
+        )
+        if is_as_named and set(map(type, names)) == {str}:
             return [users.filter(_Among(field, self, names))]
         return super().users_named(users, field, names)
 

@@ -325,3 +325,12 @@ if NAMES_BY_TEXT:
         outcomes = record(rows, learner_field="username")
         assert [outcome.status for outcome in outcomes] == ["created", "rejected"]
         assert outcomes[1].errors == {"learner": ["No user is named by 'a'."]}
+
+
+if HOST == "uuid_user":
+
+    def test_a_field_that_is_stored_otherwise_than_it_is_named_names_learners() -> None:
+        learner = make_user(badge="17")
+        (outcome,) = record([make_row(learner="17")], learner_field="badge")
+        assert outcome.intent is not None
+        assert outcome.intent.learner_id == learner.pk
