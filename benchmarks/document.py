@@ -44,7 +44,8 @@ def main() -> None:
         runs = [found.pop(key) for name in names for engine in ENGINES if (key := f"{name}-{engine}") in found]
         if runs:
             page += [title, "-" * len(title), "", *_chart(runs), *_table(runs), ""]
-    page += ["What else could be installed", "-" * 28, "", (RESULTS / "alternatives.rst").read_text()]
+    if (alternatives := RESULTS / "alternatives.rst").exists():
+        page += ["What else could be installed", "-" * 28, "", alternatives.read_text()]
     (DOCS / "performance.rst").write_text("\n".join(page).rstrip() + "\n")
     if left := [name for name in found if not name.startswith("against-")]:  # those look back, the page does not
         print("Not on the page:", *left)
