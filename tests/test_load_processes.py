@@ -376,3 +376,14 @@ def test_a_load_takes_less_than_150_megabytes_also_when_all_is_there_already(tmp
     path = write_report(tmp_path / "report.csv", *as_csv(many(4 * LARGEST_TRANSACTION)))
     assert peak_memory(path) < 150
     assert peak_memory(path) < 150
+
+
+@pytest.mark.slow
+def test_a_load_of_learners_by_name_takes_less_than_200_megabytes(tmp_path: Path) -> None:
+    """Three batches are in memory then: one is read, one prepared while its names' keys are there, one stored."""
+    path = tmp_path / "report.jsonl"
+    with path.open("w") as file:
+        for learner, program_uuid, reason, certainty, moment in many(4 * LARGEST_TRANSACTION):
+            values = (f"learner{learner}", str(program_uuid), reason, certainty, f"{moment:%Y-%m-%d %H:%M:%S.%f Z}")
+            print(json.dumps(dict(zip(FIELDS, values, strict=True)) | {"ignored": "x" * 40}), file=file)
+    assert peak_memory(path, "--learner-field", "username") < 200

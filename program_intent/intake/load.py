@@ -160,7 +160,9 @@ class Load:
         start = time.perf_counter()
         created, refused = self._writer.write(rows, tell)
         longest = len(judged) * LONGEST_TRANSACTION / (time.perf_counter() - start)
-        self._batch_size = min(LARGEST_TRANSACTION, int(longest))
+        # Where names are looked up, three batches are in memory: one is read, one prepared, one stored.
+        largest = LARGEST_TRANSACTION if self._learners.are_named_by_key else LARGEST_TRANSACTION // 2
+        self._batch_size = min(largest, int(longest))
         errors = _errors(judged, refused)
         self._read += len(judged)
         self._created += created
