@@ -40,7 +40,7 @@ _OF_LEARNERS = "{table} t WHERE {learners} {programs}"
 _NEXT_OF_PROGRAM = """(
 SELECT DISTINCT t.learner_id FROM {table} t {by_index} WHERE t.program_uuid = %(program)s {behind} AND {counted}
 ORDER BY t.learner_id LIMIT %(limit)s) l
-JOIN {table} t ON {same_learner} AND t.program_uuid = %(program)s"""
+JOIN {table} t {by_index} ON {same_learner} AND t.program_uuid = %(program)s"""
 # Of the same snapshot as the page.
 _NEWEST = ", (SELECT MAX(id) FROM {table})"
 
