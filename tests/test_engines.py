@@ -14,6 +14,7 @@ from program_intent.engines import Engine
 from program_intent.engines.generic import Generic, Prepared
 from program_intent.engines.mariadb import MariaDB
 from program_intent.models import ProgramIntent
+from program_intent.store.batches import PreparedRows
 from program_intent.validation.judge import NewIntent
 from tests import strategies
 from tests.builders import make_row, make_user, rolled_back, spelled, store_history
@@ -115,7 +116,7 @@ def test_rows_of_unknown_learners_are_left_out(engine: Engine, learner: int, sto
     told = getattr(engine, store)(prepare(engine, *rows), WRITTEN)
     assert told == (set(table()) if store == "insert" else (2, {0, 2}))
     assert sorted(row for row, _ in table().values()) == [rows[1], rows[3]]
-    assert engine.unknown(prepare(engine, *rows)) == {0, 2}
+    assert engine.refused(prepare(engine, *rows)) == {0, 2}
 
 
 @pytest.mark.parametrize("learner", [NOBODY, 0, -(2**31)])
@@ -123,7 +124,7 @@ def test_a_row_alone_of_an_unknown_learner_is_left_out(engine: Engine, learner: 
     row = prepare(engine, judged(learner=learner))
     assert engine.insert(row, WRITTEN) == set()
     assert engine.count_inserted(row, WRITTEN) == (0, {0})
-    assert engine.unknown(row) == {0}
+    assert engine.refused(row) == {0}
     assert table() == {}
 
 
@@ -145,7 +146,7 @@ def test_a_stored_row_whose_learner_is_gone_is_stored_and_not_unknown(engine: En
     orphan = judged(learner=NOBODY)
     store_history([as_stored(orphan)])
     prepared = prepare(engine, orphan)
-    assert engine.unknown(prepared) == set()
+    assert PreparedRows(prepared.rows, engine).unknown() == set()
     assert [position for position, _, _ in engine.stored(prepared)] == [0]
     assert engine.insert(prepared, WRITTEN) == set()
     with_another = prepare(engine, orphan, judged(learner=learner))
@@ -208,7 +209,7 @@ def test_an_engine_touches_no_database_while_preparing(
 class Answers(NamedTuple):
     new: tuple[int, set[int]] | list[int]
     stored: list[tuple[int, datetime]]
-    unknown: set[int]
+    refused: set[int]
 
 
 def answers(engine: Engine, store: str, all_new: bool, *rows: NewIntent) -> Answers:
@@ -219,7 +220,7 @@ def answers(engine: Engine, store: str, all_new: bool, *rows: NewIntent) -> Answ
     return Answers(
         new,
         sorted((position, created) for position, _, created in found),
-        engine.unknown(prepared),
+        engine.refused(prepared),
     )
 
 

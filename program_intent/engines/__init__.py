@@ -66,9 +66,6 @@ class Engine(Protocol):
     def stored(self, prepared: Prepared) -> list[tuple[int, int, datetime]]:
         """The rows that are stored: position among the rows, primary key, created."""
 
-    def unknown(self, prepared: Prepared) -> set[int]:
-        """The positions of the rows that are not stored and may not be written."""
-
     # The reads: what is in effect at ``as_of`` and was written by ``known_at``, None for everything.
 
     def of_learner(

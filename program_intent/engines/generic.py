@@ -88,9 +88,6 @@ class Generic:
             if intent.learner_id == row[0]  # a collation may take another learner's key for this one
         ]
 
-    def unknown(self, prepared: Prepared) -> set[int]:
-        return self.refused(prepared) - {position for position, *_ in self.stored(prepared)}
-
     def of_learner(
         self, learner: Any, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:

@@ -18,7 +18,7 @@ from program_intent.data import Certainty, Intent
 from program_intent.engines.sql import Sql
 
 # So many of a learner's intents are fetched and chosen among in Python; beyond, a second statement finds candidates.
-_PLAIN = "SELECT {columns} FROM {table} t WHERE {is_learner} AND {counted} {among} LIMIT %(limit)s"
+_PLAIN = "SELECT {columns} FROM {table} t WHERE {is_learner} AND {counted} {among} LIMIT {limit}"
 # For databases that step through an index fast, a probe for each program of the learner: none does so by itself.
 EACH_PROGRAM = """WITH RECURSIVE p (program_uuid) AS (
 SELECT * FROM (SELECT program_uuid FROM {table} WHERE learner_id = %(learner)s ORDER BY program_uuid LIMIT 1) f
@@ -108,7 +108,7 @@ class Reads(Sql):
             given["programs"] = self.many([self.program(each) for each in programs])
         if not self.SHORT:
             return self._to_intents(self.fetch(search, given))
-        rows = self.fetch(plain, {**given, "limit": self.SHORT + 1})
+        rows = self.fetch(plain, given)
         if len(rows) > self.SHORT:
             rows = self.fetch(search, given)
         return self._to_intents(rule.choose(map(Row._make, rows)))
@@ -242,6 +242,7 @@ def _of_learner(engine: type[Reads], model: type[Model], is_known_at: bool, are_
         "columns": engine.columns(),
         "is_learner": engine.same_learner(model, "t.learner_id", "%(learner)s"),
         "among": f"AND {engine.AMONG.format('t.program_uuid', '%(programs)s')}" if are_given else "",
+        "limit": str(engine.SHORT + 1),
     }
     return [text.format(**names) for text in (_PLAIN, engine.OF_GIVEN if are_given else engine.OF_ALL)]
 

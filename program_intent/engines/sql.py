@@ -13,7 +13,6 @@ from uuid import UUID
 from django.db import DatabaseError
 from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, ForeignKey, Model, TextField
-from django.utils import timezone
 
 from program_intent.engines.generic import Generic, Prepared, Spelled
 
@@ -28,7 +27,6 @@ ORDER BY s.position
 _REFUSED = "SELECT s.position FROM {rows} WHERE NOT {may_be_written}"
 _STORED = "SELECT s.position, t.id, t.created FROM {rows} {join_stored} {lock}"
 _MISSING = "SELECT s.position FROM {rows} WHERE {is_missing}"
-_UNKNOWN = "SELECT s.position FROM {rows} WHERE NOT {may_be_written} AND {is_missing}"
 
 
 REPLICA = "Changes are followed where intents are written, and this server takes no writes."
@@ -144,9 +142,6 @@ class Sql(Generic):
         found = self.fetch(self.text(_STORED, rows=prepared.sql), prepared.params)
         return [(position - 1, key, self.to_utc(created)) for position, key, created in found]
 
-    def unknown(self, prepared: Prepared) -> set[int]:
-        return self._positions(_UNKNOWN, prepared)
-
     def missing(self, prepared: Prepared) -> set[int]:
         """The positions of the rows that are not stored."""
         return self._positions(_MISSING, prepared)
@@ -162,11 +157,9 @@ class Sql(Generic):
 
     def to_utc(self, value: datetime) -> datetime:
         """A time as raw SQL gives it, aware and in UTC."""
-        if value.tzinfo is UTC:
-            return value
-        if timezone.is_naive(value):
+        if value.tzinfo is None:
             value = value.replace(tzinfo=self.connection.timezone)
-        return value.astimezone(UTC)
+        return value if value.tzinfo is UTC else value.astimezone(UTC)
 
 
 @lru_cache(maxsize=128)  # some texts are as long as a list that the host gave

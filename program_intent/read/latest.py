@@ -22,7 +22,7 @@ def latest_certain(
     engine = engine_of(using)
     programs = storable(program_uuids, engine)
     intents = [] if programs == [] else engine.of_learner(learner, programs, as_of=as_of, known_at=known_at)
-    return sorted(intents, key=lambda intent: intent.program_uuid)
+    return sorted(intents, key=lambda intent: intent.program_uuid.int)
 
 
 def storable(program_uuids: Collection[UUID] | None, engine: engines.Engine) -> list[UUID] | None:

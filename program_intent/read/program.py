@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from program_intent.data import Certainty, Intent
@@ -36,13 +36,6 @@ def iterate(
         after = intents[-1].learner_id
 
 
-class Page(NamedTuple):
-    """``newest`` is the highest primary key there was when it was read; None where it is empty."""
-
-    intents: list[Intent]
-    newest: int | None
-
-
 def page_of_program(
     program_uuid: UUID,
     *,
@@ -52,17 +45,15 @@ def page_of_program(
     as_of: datetime,
     known_at: datetime | None,
     newest: int | None = None,
-) -> Page:
+) -> tuple[list[Intent], int | None]:
     """The chosen intents of the next learners of a program: as many as the limit, unless there are no more.
 
-    ``newest`` is the highest primary key that counts; None is all.
+    With the highest primary key there was, None where there are none. ``newest`` is the highest that counts.
     """
     engine = engine_of(using)
     if engine.why_unstorable(program_uuid):
-        return Page([], None)
-    return Page(
-        *engine.page_of_program(program_uuid, after=after, limit=limit, newest=newest, as_of=as_of, known_at=known_at)
-    )
+        return [], None
+    return engine.page_of_program(program_uuid, after=after, limit=limit, newest=newest, as_of=as_of, known_at=known_at)
 
 
 def counts(

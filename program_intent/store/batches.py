@@ -93,6 +93,7 @@ class PreparedRows:
 
     def unknown(self) -> set[Spelled]:
         """Those of the rows that are not stored and may not be written."""
-        return {
-            self.rows[start + position] for start, chunk in self._chunks for position in self._engine.unknown(chunk)
+        refused = {
+            self.rows[start + position] for start, chunk in self._chunks for position in self._engine.refused(chunk)
         }
+        return refused - PreparedRows(refused, self._engine).stored()

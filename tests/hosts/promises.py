@@ -142,7 +142,7 @@ def test_each_engine_keeps_the_contract(learner: Any, is_generic: bool) -> None:
     (key,) = engine.insert(first, MOMENT)
     assert engine.stored(first) == [(0, key, MOMENT)]
     prepared = engine.prepare(rows)
-    assert engine.unknown(prepared) == {1, 3}
+    assert engine.refused(prepared) == {1, 3}
     with transaction.atomic():
         assert engine.count_inserted(prepared, MOMENT) == (1, {1, 3})
     assert {position for position, _, _ in engine.stored(prepared)} == {0, 2}
@@ -298,7 +298,7 @@ if NAMES_BY_TEXT:
         intent = make_intent(learner=make_user(key="ada"))
         row = NewIntent("ADA", PROGRAM, intent.reason, Certainty(intent.certainty), MOMENT)
         prepared = engine.prepare(spelled(engine.speller(), [row]))
-        assert engine.unknown(prepared) == {0}
+        assert engine.refused(prepared) == {0}
         assert engine.stored(prepared) == []
 
     def test_keys_that_differ_in_case_are_two_learners_where_the_database_says_so() -> None:
