@@ -272,7 +272,7 @@ def get_intent_changes(*, after: str | None = None, limit: int = 1000) -> Intent
     :param limit: the most intents in one answer, at least 1.
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     :raises ChangesError: in a transaction of PostgreSQL that is REPEATABLE READ or SERIALIZABLE, on a replica, or on
-        a database other than SQLite, PostgreSQL, MariaDB and MySQL.
+        a database other than SQLite, PostgreSQL, MariaDB and MySQL, or where several servers give keys, as on Galera.
     """
     given = Parameters(written_to())
     parse = partial(changes.parse_cursor, known_at=given.known_at(None))

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import count
+from itertools import chain, count
 from threading import Event
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import test_settings
 from program_intent import engines
 from program_intent.api import as_known_at, get_intent_changes, record_intent, record_intents
 from program_intent.data import Intent, IntentChanges
@@ -28,6 +29,7 @@ from program_intent.models import ProgramIntent
 from program_intent.models.intent import engine_of
 from program_intent.read.changes import _CURSOR, Position, _with_fence, parse_cursor
 from program_intent.validation.judge import NewIntent
+from tests import private_mariadb
 from tests.builders import make_intent, make_row, make_user, spelled, write_batch
 from tests.strategies import generated
 from tests.test_multi_db import ReadsFromAReplica
@@ -155,8 +157,8 @@ def test_changes_are_read_where_they_are_written() -> None:
             "sqlite": (["the newest key", "the intents"], ["the newest key"]),
             "postgresql": (["the newest key and the writers", "the intents"], ["the newest key and the writers"]),
             "mysql": (
-                ["the newest key", "the writers", "reading what is not committed", "the keys", "the intents"],
-                ["the newest key", "the writers"],
+                ["the server", "the newest key", "the writers", "reading the uncommitted", "the keys", "the intents"],
+                ["the server", "the newest key", "the writers"],
             ),
         }.items()
     ],
@@ -637,6 +639,50 @@ def test_a_server_that_takes_no_writes_is_refused(value: str) -> None:
     with connection.execute_wrapper(on_a_replica), pytest.raises(ChangesError) as refused:
         get_intent_changes()
     assert str(refused.value) == "Changes are followed where intents are written, and this server takes no writes."
+
+
+SEVERAL_SERVERS = {
+    "mysql": {
+        "wsrep_on ON": "a Galera cluster",
+        "group_replication_single_primary_mode OFF": "Group Replication with several primaries",
+        "version 8.0.11-TiDB-v7.5.0": "TiDB",
+        "version 8.0.30-Vitess": "Vitess",
+        "version_comment SingleStoreDB source distribution": "SingleStore",
+    },
+    "postgresql": {
+        "CockroachDB CCL v23.1.11 (x86_64-pc-linux-gnu)": "CockroachDB",
+        "PostgreSQL 11.2-YB-2.18.0.0-b0 on x86_64-pc-linux-gnu": "YB",
+        "PostgreSQL 15.2 (Yugabyte 2.25)": "Yugabyte",
+    },
+}
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no servers")
+@pytest.mark.parametrize(("told", "cluster"), SEVERAL_SERVERS.get(connection.vendor, {"": ""}).items())
+def test_where_several_servers_give_keys_the_feed_is_refused_with_the_way_out(told: str, cluster: str) -> None:
+    def on_a_cluster(execute: Any, sql: str, params: Any, *rest: Any) -> Any:
+        if "SHOW VARIABLES" in sql:
+            versions = {"version": "8.4.1", "version_comment": "any"} | dict([told.split(maxsplit=1)])
+            sql, params = " UNION ALL ".join(["SELECT %s, %s"] * len(versions)), [*chain(*versions.items())]
+        return execute(sql.replace("version()", f"'{told}'"), params, *rest)
+
+    with connection.execute_wrapper(on_a_cluster), pytest.raises(ChangesError) as refused:
+        get_intent_changes()
+    assert str(refused.value) == (
+        f"Changes cannot be followed on {cluster}: several servers give keys there, so a lower one may be committed "
+        "later. Ask for the answers instead, by iter_latest_certain_intents_for_program."
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(test_settings.ENGINE != "mariadb", reason="Galera is MariaDB's")
+def test_a_real_galera_server_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with private_mariadb.server("--wsrep-on=ON", "--wsrep-provider=none", "--binlog-format=ROW") as server:
+        cluster = connection.copy()
+        cluster.settings_dict |= {"NAME": "mysql", "HOST": "127.0.0.1", "PORT": server["MARIADB_PORT"]}
+        cluster.settings_dict |= {"USER": "root", "PASSWORD": ""}
+        with closing(cluster), pytest.raises(ChangesError, match="on a Galera cluster"):
+            engines.of(cluster, ProgramIntent).newest_and_writers()
 
 
 def test_a_database_of_which_it_is_not_known_who_writes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

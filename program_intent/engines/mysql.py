@@ -16,7 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from program_intent.engines.generic import Prepared, Spelled
 from program_intent.engines.reads import Reads
-from program_intent.engines.sql import REPLICA
+from program_intent.engines.sql import REPLICA, refuse_several_writers
 from program_intent.exceptions import ChangesError
 
 # Two columns of different collations do not compare, unless one is ASCII; literals (ELT) compare with any column.
@@ -49,6 +49,10 @@ AND t.effective_timestamp = m.effective_timestamp {known}"""
 _WRITERS = """
 SELECT {name} FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()
 AND (DB = DATABASE() AND INFO LIKE CONCAT('%in', 'to%', '{table}%') OR COMMAND = 'Busy')
+"""
+# A variable that a server does not have is an error where it is selected, and left out where it is shown.
+_SERVER = """
+SHOW VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'wsrep_on', 'group_replication_single_primary_mode')
 """
 # read_only is a number, or as of MariaDB 12 a word.
 _NEWEST = """
@@ -148,6 +152,11 @@ class MySQL(Reads):
         return set(map(int, duplicates.split(",")[:-1]))
 
     def newest_and_writers(self) -> tuple[int, frozenset[str]]:
+        server = dict(self.fetch(_SERVER))
+        is_galera = server.get("wsrep_on") == "ON"
+        has_primaries = server.get("group_replication_single_primary_mode") == "OFF"
+        cluster = "a Galera cluster" if is_galera else "Group Replication with several primaries" * has_primaries
+        refuse_several_writers(f"{server['version']} {server['version_comment']}", cluster)
         ((newest, takes_no_writes),) = self.fetch(self.text(_NEWEST))
         if takes_no_writes:
             raise ChangesError(REPLICA)

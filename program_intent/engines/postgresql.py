@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from program_intent import rule
 from program_intent.engines.generic import Prepared, Spelled
 from program_intent.engines.reads import EACH_PROGRAM, PROBED, Reads
-from program_intent.engines.sql import REPLICA
+from program_intent.engines.sql import REPLICA, refuse_several_writers
 from program_intent.exceptions import ChangesError
 
 _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[], %s::timestamptz[]) WITH ORDINALITY
@@ -35,7 +35,7 @@ SELECT (SELECT coalesce(max(id), 0) FROM {table}),
 ARRAY(SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = '{table}'::regclass
 AND pid IS DISTINCT FROM pg_backend_pid()),
-current_setting('transaction_isolation'), pg_is_in_recovery()
+current_setting('transaction_isolation'), pg_is_in_recovery(), version()
 """
 
 
@@ -129,7 +129,8 @@ class PostgreSQL(Reads):
         return _array(prepared) if set(map(type, prepared)) == {str} else prepared
 
     def newest_and_writers(self) -> tuple[int, frozenset[str]]:
-        ((newest, writers, isolation, is_replica),) = self.fetch(self.text(_WRITERS))
+        ((newest, writers, isolation, is_replica, version),) = self.fetch(self.text(_WRITERS))
+        refuse_several_writers(version)
         if is_replica:
             raise ChangesError(REPLICA)
         if isolation in ("repeatable read", "serializable") and not self.connection.get_autocommit():

@@ -15,6 +15,7 @@ from django.db.backends.utils import CursorWrapper
 from django.db.models import CharField, ForeignKey, Model, TextField
 
 from program_intent.engines.generic import Generic, Prepared, Spelled
+from program_intent.exceptions import ChangesError
 
 # In the order of the rows, whatever way the database takes through them.
 _INSERT = """
@@ -30,6 +31,21 @@ _MISSING = "SELECT s.position FROM {rows} WHERE {is_missing}"
 
 
 REPLICA = "Changes are followed where intents are written, and this server takes no writes."
+# What speaks a vendor's protocol and gives keys in no order of commits, by what its version says.
+_OTHER_DATABASES = ("TiDB", "Vitess", "SingleStore", "CockroachDB", "Yugabyte", "-YB-")
+
+
+def refuse_several_writers(version: str, cluster: str = "") -> None:
+    """A feed in the order of keys needs one server that gives them, and tells who is writing.
+
+    :raises ChangesError: several servers do.
+    """
+    several = cluster or next((name for name in _OTHER_DATABASES if name.lower() in version.lower()), "")
+    if several:
+        raise ChangesError(
+            f"Changes cannot be followed on {several.strip('-')}: several servers give keys there, so a lower one may "
+            "be committed later. Ask for the answers instead, by iter_latest_certain_intents_for_program."
+        )
 
 
 class Sql(Generic):
