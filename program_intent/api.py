@@ -70,7 +70,8 @@ def record_intents(rows: Iterable[Mapping[str, Any]], *, learner_field: str = "p
 
     :param rows: mappings with the keys learner, program_uuid, reason, certainty and, optionally,
         effective_timestamp, with the values that :func:`record_intent` takes.
-    :param learner_field: the user model's unique field whose values name the learners; a user names themself under any.
+    :param learner_field: the user model's field whose values name the learners; a name that several users bear is
+        refused. A user is known by primary key under any.
     """
     return record(rows, learner_field=learner_field)
 

@@ -14,6 +14,7 @@ from django.db.models import Field, Model
 
 from program_intent.conf import SETTINGS
 from program_intent.models import ProgramIntent
+from program_intent.validation.learners import is_unique
 from program_intent.validation.values import shown
 
 # What Django itself raises on first use of a user model, a database engine or a router that does not exist.
@@ -58,40 +59,32 @@ def _unknown_key(key: Any) -> Error:
 
 @register()
 def check_learner_lookup_field(**kwargs: Any) -> list[CheckMessage]:
-    """E004 to E006: the field that names learners is a unique column of the user model."""
+    """E004, E005 and W002: the field that names learners is a column of the user model, and a unique one."""
     configured = getattr(settings, "PROGRAM_INTENT", {})
     name = configured.get("LEARNER_LOOKUP_FIELD") if isinstance(configured, dict) else None
     with suppress(*_TOLD_BY_DJANGO):
         user = get_user_model()
-        fields = [field.name for field in user._meta.fields if not field.is_relation and _is_unique(field)]
-        return [
-            Error(
-                f"LEARNER_LOOKUP_FIELD is {shown(name)}, {problem} of the user model {user._meta.label}.",
-                hint=f"Name learners by pk or by a unique field: {', '.join(fields)}.",
-                id=f"program_intent.{check}",
-            )
-            for check, problem in (field_problems(user, name) if isinstance(name, str) else [])
-        ]
+        fields = [field.name for field in user._meta.fields if not field.is_relation and is_unique(field)]
+        check, problem = field_problem(user, name) if isinstance(name, str) else ("", "")
+        told = f"LEARNER_LOOKUP_FIELD is {shown(name)}, {problem} of the user model {user._meta.label}."
+        hint = f"Name learners by pk or by a unique field: {', '.join(fields)}."
+        if check == "W002":
+            return [Warning(told, hint=f"A name that several users bear is refused. {hint}", id="program_intent.W002")]
+        return [Error(told, hint=hint, id=f"program_intent.{check}")] if check else []
     return []
 
 
-def field_problems(user: type[Model], name: str) -> list[tuple[str, str]]:
-    """Why the field cannot name learners: the id of the check and what the field is not."""
+def field_problem(user: type[Model], name: str) -> tuple[str, str]:
+    """What speaks against naming learners by the field: the id of the check, and what the field is not; or nothing."""
     if name == "pk":
-        return []
+        return "", ""
     try:
         field = user._meta.get_field(name)
     except FieldDoesNotExist:
-        return [("E004", "not a field")]
+        return "E004", "not a field"
     if not isinstance(field, Field) or field.is_relation or not field.concrete:
-        return [("E005", "not a column but a relation")]
-    return [] if _is_unique(field) else [("E006", "not a unique field")]
-
-
-def _is_unique(field: "Field[Any, Any]") -> bool:
-    """As Django judges ``USERNAME_FIELD`` in auth.E003; the primary key is unique too."""
-    constraints = field.model._meta.total_unique_constraints
-    return field.unique or any(constraint.fields == (field.name,) for constraint in constraints)
+        return "E005", "not a column but a relation"
+    return ("", "") if is_unique(field) else ("W002", "not a unique field")
 
 
 @register()

@@ -21,8 +21,8 @@ SETTINGS = {
         default="pk",
         kind="a str that names a field",
         fits=lambda value: isinstance(value, str),
-        why="The unique field of the host's user model by which files and REST name a learner. Python takes a user or "
-        "a primary key, whatever is set here.",
+        why="The field of the host's user model by which files and REST name a learner; a name that several users bear "
+        "is refused. Python takes a user or a primary key, whatever is set here.",
     ),
     "MAX_BATCH_SIZE": Setting(
         default=1000,

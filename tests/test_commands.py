@@ -231,12 +231,11 @@ def test_one_learner_under_two_names_of_one_load_is_one_row(tmp_path: Path) -> N
     [
         ("nickname", "not a field"),
         ("", "not a field"),
-        ("first_name", "not a unique field"),
         ("program_intents", "not a column but a relation"),
         ("groups", "not a column but a relation"),
     ],
 )
-def test_a_learner_field_that_is_no_unique_field_is_wrong_usage(report: Path, name: str, problem: str) -> None:
+def test_a_learner_field_that_is_no_column_is_wrong_usage(report: Path, name: str, problem: str) -> None:
     loaded = load(report, "--learner-field", name)
     assert (loaded.status, loaded.message) == (2, f"--learner-field: {name} is {problem} of the user model.")
 

@@ -667,7 +667,7 @@ def test_another_spelling_of_a_primary_key_names_nobody(ada: User, as_ada: APICl
     assert answer(post(as_ada, make_row(learner=spelling.format(ada.pk))), 403) == {"detail": MAY_NOT_RECORD}
 
 
-def test_a_caller_whose_lookup_field_is_empty_asks_but_cannot_record(
+def test_a_caller_without_a_name_asks_and_records_by_key(
     ada: User, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A host's field may be unique and still null."""
@@ -677,7 +677,9 @@ def test_a_caller_whose_lookup_field_is_empty_asks_but_cannot_record(
     client = APIClient()
     client.force_authenticate(ada)
     assert [intent["learner"] for intent in answer(get(client), 200)] == [None]
-    assert answer(post(client, make_row(reason="NEW")), 400) == {"learner": ["This field is required."]}
+    recorded = answer(post(client, make_row(reason="NEW")), 201)
+    assert recorded["learner"] is None
+    assert ProgramIntent.objects.get(pk=recorded["id"]).learner_id == ada.pk
 
 
 # What it costs

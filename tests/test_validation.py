@@ -22,7 +22,7 @@ from program_intent.data import FIELDS, Certainty
 from program_intent.engines.mariadb import MariaDB
 from program_intent.exceptions import InvalidIntent
 from program_intent.validation.judge import Judge, NewIntent
-from program_intent.validation.learners import _parse_by_field, learner_parser
+from program_intent.validation.learners import ByKey, _parse_by_field, learner_parser
 from program_intent.validation.times import parse_timestamp
 from program_intent.validation.values import Refused, parse_certainty, parse_reason, parse_uuid, shown
 from tests.builders import MOMENT, PROGRAM, make_row
@@ -406,8 +406,9 @@ def test_a_text_that_no_database_stores_names_no_user(value: str) -> None:
     assert refusal(learner_parser("username", connection), value) == f"No user is named by {shown(value)}."
 
 
-def test_a_user_is_named_by_the_field_that_names_learners() -> None:
-    assert learner_parser("username", connection)(User(pk=7, username="ada")) == "ada"
+def test_a_user_is_known_by_key_whatever_field_names_learners() -> None:
+    assert learner_parser("username", connection)(User(pk=7, username="ada")) == ByKey(7)
+    assert learner_parser("pk", connection)(User(pk=7)) == learner_parser("pk", connection)(ByKey(7)) == 7
 
 
 @pytest.mark.parametrize(

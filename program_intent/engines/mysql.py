@@ -52,7 +52,8 @@ AND (DB = DATABASE() AND INFO LIKE CONCAT('%in', 'to%', '{table}%') OR COMMAND =
 """
 # A variable that a server does not have is an error where it is selected, and left out where it is shown.
 _SERVER = """
-SHOW VARIABLES WHERE Variable_name IN ('version', 'version_comment', 'wsrep_on', 'group_replication_single_primary_mode')
+SHOW VARIABLES
+WHERE Variable_name IN ('version', 'version_comment', 'wsrep_on', 'group_replication_single_primary_mode')
 """
 # read_only is a number, or as of MariaDB 12 a word.
 _NEWEST = """

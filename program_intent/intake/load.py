@@ -114,7 +114,7 @@ class Load:
         """The batch with the learner's primary key in place of what the source calls the learner."""
         named = _named(batch)
         found = zip(named, spelled(named, batch.keys, self._spell), strict=True)
-        keyed = (spelling or _unknown(row.learner) for row, spelling in found)
+        keyed = (spelling or _unknown(row.learner, batch.keys.get(row.learner)) for row, spelling in found)
         batch.judged = [each if type(each) is str else next(keyed) for each in batch.judged]
         return self._prepared(batch)
 
@@ -200,5 +200,5 @@ def _errors(judged: Sequence[Spelled | str], refused: Collection[Spelled]) -> di
     }
 
 
-def _unknown(learner: object) -> str:
-    return f"learner: {unknown_learner(learner)}"
+def _unknown(learner: object, key: object = None) -> str:
+    return f"learner: {unknown_learner(learner, key)}"

@@ -4,13 +4,15 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.db import connections
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from program_intent import conf
-from program_intent.validation.learners import Learners, learner_field
+from program_intent.validation.learners import Learners, is_unique, learner_field, learner_parser
 from program_intent.validation.values import Refused
 
 ADD = "program_intent.add_programintent"
@@ -32,19 +34,35 @@ class MayViewEveryone(BasePermission):
 
 
 class Caller:
-    """A signed-in user, and the learners that they name by ``LEARNER_LOOKUP_FIELD``."""
+    """Who has signed in, and the learners that they name by ``LEARNER_LOOKUP_FIELD``.
+
+    :raises ValidationError: they come with no user of this database but with a key, such as that of a token, and no
+        user's key is like it.
+    """
 
     def __init__(self, user: Any, *, permission: str, using: str) -> None:
-        self.user = user
         self.using = using
         self.field = conf.learner_lookup_field()
-        self.name = getattr(user, learner_field(self.field).attname)
         self.refusal = f"To name another learner than yourself you need the permission {permission}."
         self._permission = permission
+        self._user = user
+        self._is_stored = isinstance(user, get_user_model())
+        try:
+            self.pk = user.pk if self._is_stored else learner_parser("pk", connections[using])(user.pk)
+        except Refused as refused:
+            raise ValidationError({"learner": [str(refused)]}) from None
 
     @cached_property
     def learners(self) -> Learners:
         return Learners(self.field, self.using)
+
+    @cached_property
+    def name(self) -> Any:
+        """None if they have none."""
+        if not self._is_stored:
+            return self.names([self.pk]).get(self.pk)
+        name = getattr(self._user, learner_field(self.field).attname)
+        return None if name == "" else name
 
     def may_name(self, learner: object) -> bool:
         """Judged without looking for the learner, so that nobody learns who exists; None is the caller."""
@@ -52,13 +70,13 @@ class Caller:
 
     def is_named(self, learner: object) -> bool:
         try:
-            return bool(self.learners.parse(learner) == self.name)
+            return self.name is not None and bool(self.learners.parse(learner) == self.name)
         except Refused:
             return False
 
     @cached_property
     def _may_name_others(self) -> bool:
-        return has_permission(self.user, self._permission)
+        return has_permission(self._user, self._permission)
 
     def asked(self, learner: str | None) -> tuple[Any, Any]:
         """The name and the primary key of the learner that is asked about, the caller if None."""
@@ -72,12 +90,20 @@ class Caller:
     def key(self, learner: object) -> tuple[Any, Any]:
         """The canonical name and the primary key of the learner, the caller if None; one query for others.
 
-        :raises Refused: no user is named so.
+        :raises Refused: no user is named so, or several are, the caller among them or not.
         """
-        if learner is None or self.is_named(learner):
-            return self.name, self.user.pk
+        if learner is None or (is_unique(learner_field(self.field)) and self.is_named(learner)):
+            return self.name, self.pk
         return self.learners.key(learner)
 
     def names(self, keys: Iterable[Any]) -> dict[Any, Any]:
         """The names of those of the learners that have one, and whose user is not gone."""
         return self.learners.names(set(keys))
+
+    def own_names(self, keys: Iterable[Any]) -> dict[Any, Any]:
+        """The same without the names that several users bear."""
+        names = self.names(keys)
+        if is_unique(learner_field(self.field)):
+            return names
+        bearers = self.learners.keys(list(names.values()))
+        return {key: name for key, name in names.items() if bearers.get(name) == key}

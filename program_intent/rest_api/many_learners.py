@@ -32,7 +32,7 @@ from program_intent.rest_api.serializers import (
     ProgramIntentChangesSerializer,
     ProgramPageSerializer,
 )
-from program_intent.validation.learners import unknown_learner
+from program_intent.validation.learners import SEVERAL, unknown_learner
 from program_intent.validation.values import REQUIRED, Refused, shown
 
 
@@ -127,7 +127,7 @@ def keys_of(caller: Caller, learners: list[Any]) -> list[tuple[Any, Any]]:
         except Refused as refusal:
             refused.append(str(refusal))
     keys = caller.learners.keys(named)
-    refused += [unknown_learner(name) for name in named if name not in keys]
+    refused += [unknown_learner(name, keys.get(name)) for name in named if keys.get(name) in (None, SEVERAL)]
     if refused:
         raise ValidationError({"learners": refused})
     return [(name, keys[name]) for name in named]
@@ -136,7 +136,7 @@ def keys_of(caller: Caller, learners: list[Any]) -> list[tuple[Any, Any]]:
 def program_page(
     caller: Caller, program_uuid: UUID, *, after: Any, limit: int, as_of: datetime, known_at: datetime | None
 ) -> tuple[list[Intent], dict[Any, Any], Any]:
-    """The next of a program's learners who have a name; who has none cannot be written to, nor gone on from.
+    """The next of a program's learners who have a name of their own; from others one cannot go on.
 
     With the names by primary key, and that of the last learner if more follow.
     """
@@ -145,7 +145,7 @@ def program_page(
             program_uuid, using=caller.using, after=after, limit=limit + 1, as_of=as_of, known_at=known_at
         )
         is_more, page = len(intents) > limit, intents[:limit]
-        names = caller.names(intent.learner_id for intent in page)
+        names = caller.own_names(intent.learner_id for intent in page)
         named = [intent for intent in page if intent.learner_id in names]
         if named or not is_more:
             return named, names, names[named[-1].learner_id] if is_more else None

@@ -14,6 +14,7 @@ from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.callers import ADD, Caller
 from program_intent.rest_api.queries import Query, operation
 from program_intent.rest_api.serializers import ProgramIntentBatchSerializer, ProgramIntentSerializer
+from program_intent.validation.learners import ByKey
 
 
 class RecordView(IntentsView):
@@ -53,18 +54,20 @@ class RecordView(IntentsView):
 def completed(caller: Caller, row: Any) -> Any:
     """The row, with the caller as the learner that it leaves out."""
     if isinstance(row, dict) and row.get("learner") is None:
-        return {**row, "learner": caller.name}
+        return {**row, "learner": ByKey(caller.pk)}
     return row
 
 
 def may_write(caller: Caller, row: Any) -> bool:
-    return not isinstance(row, dict) or caller.may_name(row["learner"])
+    return not isinstance(row, dict) or isinstance(row["learner"], ByKey) or caller.may_name(row["learner"])
 
 
 def names(caller: Caller, rows: list[Any], outcomes: list[Outcome]) -> dict[Any, Any]:
     """The name of every learner in the outcomes, as the rows gave it: a stored row's name is exact."""
     return {
-        outcome.intent.learner_id: caller.learners.parse(row["learner"])
+        outcome.intent.learner_id: (
+            caller.name if isinstance(row["learner"], ByKey) else caller.learners.parse(row["learner"])
+        )
         for row, outcome in zip(rows, outcomes, strict=True)
         if outcome.intent
     }

@@ -13,11 +13,11 @@ from program_intent.engines import Engine
 from program_intent.engines.generic import Spelled
 from program_intent.store.retrying import retrying
 from program_intent.validation.judge import NewIntent
-from program_intent.validation.learners import Learners
+from program_intent.validation.learners import SEVERAL, Learners
 
 
 def keys_of(rows: Iterable[NewIntent], learners: Learners) -> dict[Any, Any]:
-    """The primary keys of those whom the rows name, exactly: a collation's idea of equality does not count.
+    """The primary keys of those whom the rows name, exactly: a collation's idea of equality does not count; or SEVERAL.
 
     Values of the primary key stand for themselves; whether such a user exists is checked while inserting.
     """
@@ -28,8 +28,9 @@ def keys_of(rows: Iterable[NewIntent], learners: Learners) -> dict[Any, Any]:
 def spelled(
     rows: Sequence[NewIntent], keys: Mapping[Any, Any], spell: Callable[..., Iterator[Spelled]]
 ) -> list[Spelled | None]:
-    """The rows as the database stores them, by the learner's key; None where nobody bears the learner's name."""
-    is_known = list(map(keys.__contains__, map(attrgetter("learner"), rows)))
+    """The rows as the database stores them, by the learner's key; None where nobody, or several, bear the name."""
+    borne = {name for name, key in keys.items() if key is not SEVERAL}
+    is_known = list(map(borne.__contains__, map(attrgetter("learner"), rows)))
     known = list(compress(rows, is_known))
     if not known:
         return [None] * len(rows)

@@ -1,7 +1,8 @@
 """What an application records, row by row: judged, stored in one transaction, and told of each what became of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from django.db import connections, router
 from django.utils import timezone
@@ -24,17 +25,20 @@ def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome
     judge = Judge(connections[using], learner_field=learner_field, default_time=now)
     judged = [_judged(judge, row) for row in rows]
     sound = list(dict.fromkeys(row for row in judged if isinstance(row, NewIntent)))
-    stored = _stored(sound, learner_field, now, using) if sound else {}
+    keys = keys_of(sound, Learners(learner_field, using)) if sound else {}
+    stored = _stored(sound, keys, now, using)
+    new = {intent.id for intent, is_new in stored.values() if is_new}
     outcomes = []
     for row in judged:
         if isinstance(row, InvalidIntent):
             outcomes.append(Outcome("rejected", None, row.errors))
         elif row not in stored:
-            outcomes.append(Outcome("rejected", None, {"learner": [unknown_learner(row.learner)]}))
+            message = unknown_learner(row.learner, keys.get(row.learner))
+            outcomes.append(Outcome("rejected", None, {"learner": [message]}))
         else:
-            intent, is_new = stored[row]
-            outcomes.append(Outcome("created" if is_new else "duplicate", intent))
-            stored[row] = intent, False
+            intent, _ = stored[row]
+            outcomes.append(Outcome("created" if intent.id in new else "duplicate", intent))
+            new.discard(intent.id)
     return outcomes
 
 
@@ -46,11 +50,11 @@ def _judged(judge: Judge, row: object) -> NewIntent | InvalidIntent:
 
 
 def _stored(
-    rows: Sequence[NewIntent], learner_field: str, created: datetime, using: str
+    rows: Sequence[NewIntent], keys: Mapping[Any, Any], created: datetime, using: str
 ) -> dict[NewIntent, tuple[Intent, bool]]:
     """The stored intent of each row, and whether it is new; rows that may not be written are left out."""
     engine = engine_of(using)
-    spellings = spelled(rows, keys_of(rows, Learners(learner_field, using)), engine.speller())
+    spellings = spelled(rows, keys, engine.speller())
     known = list(filter(None, spellings))
     found = PreparedRows(known, engine).record(created) if known else {}
     to_key = ProgramIntent._meta.get_field("learner").target_field.to_python

@@ -1,10 +1,10 @@
 """Who is meant: users by a field of theirs, matched exactly, whatever a collation takes for equal."""
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -15,6 +15,14 @@ from program_intent import engines
 from program_intent.validation.values import Refused, shown, uuid_parser
 
 _INTEGER = re.compile(r"\s*(?:0|-?[1-9][0-9]*)\s*", re.A)
+# In place of a primary key: more than one user bears the name, and nobody guesses who is meant.
+SEVERAL = object()
+
+
+class ByKey(NamedTuple):
+    """A learner whose primary key is known where the others are named by another field."""
+
+    key: Any
 
 
 def learner_field(name: str) -> "models.Field[Any, Any]":
@@ -31,14 +39,20 @@ def key_field(name: str) -> "models.Field[Any, Any]":
     return field
 
 
+def is_unique(field: "models.Field[Any, Any]") -> bool:
+    """As Django judges ``USERNAME_FIELD`` in auth.E003; the primary key is unique too."""
+    constraints = field.model._meta.total_unique_constraints
+    return field.unique or any(constraint.fields == (field.name,) for constraint in constraints)
+
+
 def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[object], Any]:
     """How a value that names a learner by field ``name`` becomes the canonical value of that field.
 
     Exact by intent: ``True``, ``1.0``, ``1_000``, ``007`` and digits outside ASCII are no integers, and a text is
-    taken as it stands.
+    taken as it stands. A user is known by primary key, whatever the field.
     """
     user_model = get_user_model()
-    named, field = learner_field(name), key_field(name)
+    is_key, field = learner_field(name).primary_key, key_field(name)
     if isinstance(field, models.IntegerField):
         low, high = connection.ops.integer_field_range(field.get_internal_type())
         parse: Callable[[Any], Any] = partial(_parse_integer, low, high)
@@ -53,7 +67,9 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
         if isinstance(value, user_model):
             if value.pk is None:
                 raise Refused("Expected a saved user, not one without a primary key.")
-            value = getattr(value, named.attname)
+            value = ByKey(value.pk)
+        if isinstance(value, ByKey):
+            return parse(value.key) if is_key else value
         return parse(value)
 
     return parse_learner
@@ -91,9 +107,10 @@ def _parse_by_field(field: "models.Field[Any, Any]", connection: BaseDatabaseWra
     return parsed
 
 
-def unknown_learner(value: object) -> str:
-    """The message for a learner who is no user."""
-    return f"No user is named by {shown(value)}."
+def unknown_learner(value: object, key: object = None) -> str:
+    """The message for a name that is nobody's, or where the key says so, that of several users."""
+    named = value.key if isinstance(value, ByKey) else value
+    return f"{'Several users are' if key is SEVERAL else 'No user is'} named by {shown(named)}."
 
 
 class Learners:
@@ -112,30 +129,31 @@ class Learners:
     def key(self, value: object) -> tuple[Any, Any]:
         """The canonical name and the primary key of the user that a value names.
 
-        :raises Refused: it names none.
+        :raises Refused: it names none, or several.
         """
         name = self.parse(value)
-        keys = self.keys([name])
-        if name not in keys:
-            raise Refused(unknown_learner(name))
-        return name, keys[name]
+        key = self.keys([name]).get(name)
+        if key in (None, SEVERAL):
+            raise Refused(unknown_learner(name, key))
+        return name, key
 
-    def keys(self, names: Iterable[Any]) -> dict[Any, Any]:
-        """The primary keys of those of the canonical names that name a user."""
-        listed = list(dict.fromkeys(names))
+    def keys(self, names: Collection[Any]) -> dict[Any, Any]:
+        """The primary keys of those of the canonical names that name a user, or SEVERAL."""
+        found: dict[Any, Any] = {name: name.key for name in names if isinstance(name, ByKey)}
+        listed = [name for name in dict.fromkeys(names) if name not in found]
         columns = ("pk",) if self.are_named_by_key else (self._field, "pk")  # Django 5.2.0 gives a double column once
         engine = engines.of(connections[self._using], get_user_model())
-        found: dict[Any, Any] = {}
-        for users in engine.users_named(self._users(), self._field, listed):
-            found.update((row[0], row[-1]) for row in users.values_list(*columns))
-        return {name: found[name] for name in listed if name in found}
+        for users in engine.users_named(self._users(), self._field, listed) if listed else ():
+            for row in users.values_list(*columns):
+                found[row[0]] = SEVERAL if row[0] in found else row[-1]
+        return {name: found[name] for name in names if name in found}
 
     def names(self, keys: Collection[Any]) -> dict[Any, Any]:
         """The names of those of the learners that have one, and whose user is not gone, by primary key."""
         named = self._users().filter(pk__in=keys)
         if self.are_named_by_key:
             return {key: key for key in named.values_list("pk", flat=True)}
-        return dict(named.exclude(**{self._field: None}).values_list("pk", self._field))
+        return {key: name for key, name in named.values_list("pk", self._field) if name not in (None, "")}
 
     def _users(self) -> "models.QuerySet[Any]":
         return get_user_model()._base_manager.using(self._using).all()

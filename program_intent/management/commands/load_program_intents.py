@@ -18,7 +18,7 @@ from django.db import DatabaseError, connections, router
 from tqdm import tqdm
 
 from program_intent import conf
-from program_intent.checks import field_problems
+from program_intent.checks import field_problem
 from program_intent.data import LoadReport
 from program_intent.exceptions import LoadError
 from program_intent.intake.batch import Reject
@@ -48,7 +48,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--learner-field",
             metavar="NAME",
-            help="The unique field of the user model that names learners. Default: LEARNER_LOOKUP_FIELD.",
+            help="The field of the user model that names learners. Default: LEARNER_LOOKUP_FIELD.",
         )
         parser.add_argument(
             "--assume-timezone",
@@ -195,7 +195,8 @@ def _advance(bar: "tqdm[NoReturn]", sources: list[Source], counts: LoadReport) -
 def _learner_field(name: str | None) -> str:
     if name is None:
         return conf.learner_lookup_field()
-    for _, problem in field_problems(get_user_model(), name):
+    check, problem = field_problem(get_user_model(), name)
+    if check.startswith("E"):
         raise CommandError(f"--learner-field: {name} is {problem} of the user model.", returncode=WRONG_USAGE)
     return name
 
