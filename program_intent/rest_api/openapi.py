@@ -276,7 +276,8 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
             "One per learner, in the order of the learners' primary keys. A page is of so many learners, so with"
             " `certainty` it may hold fewer intents, even none, while `next` goes on. `next` carries the `as_of` and"
             " the `known_at` of the first page, so all answer for the same moments. Learners whose user is gone, and"
-            " those without a name of their own, are left out. It needs the permission `program_intent.view_programintent`."
+            " those without a name of their own, are left out. It needs the permission"
+            " `program_intent.view_programintent`."
         ),
         responses={
             200: OpenApiResponse(
