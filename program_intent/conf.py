@@ -38,6 +38,10 @@ def _get(key: str) -> Any:
     return getattr(settings, "PROGRAM_INTENT", {}).get(key, SETTINGS[key].default)
 
 
+def is_set(key: str) -> bool:
+    return key in getattr(settings, "PROGRAM_INTENT", {})
+
+
 def learner_lookup_field() -> str:
     return str(_get("LEARNER_LOOKUP_FIELD"))
 

@@ -29,5 +29,13 @@ class ChangesError(ProgramIntentError):
     """The feed of changes cannot be followed from here; the message says why."""
 
 
+def printable(text: str) -> str:
+    """The text with what a terminal would obey, or not show, spelled out."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 class LoadError(ProgramIntentError):
     """A load could not run or was stopped; the message is one line for the operator."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))

@@ -1,11 +1,14 @@
 """``load_program_intents`` in process: what it takes, refuses, writes and says."""
 
+import bz2
 import csv
 import gzip
 import io
 import json
+import lzma
 import os
 import sys
+import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,18 +17,28 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.files import locks
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, models
 from django.test import override_settings
 
+from program_intent.management.commands import load_program_intents
 from program_intent.models import ProgramIntent
 from program_intent.store.batches import PreparedRows
+from program_intent.validation.learners import field_meant
+from tests.builders import make_user
 from tests.reports import HEADER, PROGRAM, ROW, load, make_learners, make_row, stored, write_report
 
 BAD = make_row(certainty="SURE")
 BAD_ERROR = "certainty: Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'SURE'."
 UNKNOWN = make_row(learner=77)
 UNKNOWN_ERROR = "learner: No user is named by 77."
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")
+# What an earlier load has left there.
+EARLIER = {
+    "--rejects": "file,line,error,program_uuid,learner,reason,certainty,effective_timestamp,original\n",
+    "--report": '{"read": 1}',
+}
 REJECTS_HEADER = (
     "file,line,error,program_uuid,learner,reason,certainty,effective_timestamp,original".split(",")  # noqa: SIM905
 )
@@ -68,7 +81,7 @@ def test_times_are_taken_as_warehouses_write_them(tmp_path: Path, text: str, mom
 def test_a_whole_warehouse_report_loads_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "export.csv.gz"
     lines = [
-        '"LMS_USER_ID","SCORE","PROGRAM_UUID","INTENT_REASON","INTENT_CERTAINTY","EFFECTIVE_TIME"',
+        '"USER_ID","SCORE","PROGRAM_UUID","INTENT_REASON","INTENT_CERTAINTY","EFFECTIVE_TIME"',
         "",
         f'"1","0.5","{PROGRAM.replace("-", "").upper()}"," bundle_purchase","CERTAIN_YES","2022-04-12 00:00:00 Z"',
         "  ",
@@ -159,7 +172,8 @@ def test_a_hostile_value_is_a_rejected_row_and_its_neighbours_go_in(tmp_path: Pa
     loaded = load(path, "--rejects", tmp_path / "rejects.csv")
     assert (loaded.status, loaded.counts) == (3, (3, 2, 0, 1))
     _, (_, line, error, *values, original) = read_csv(tmp_path / "rejects.csv")
-    assert (line, values, original) == ("3", list((ROW | changes).values()), make_row(**changes))
+    read = ["'" * value.startswith(FORMULAS) + value for value in (ROW | changes).values()]
+    assert (line, values, original) == ("3", read, make_row(**changes))
     assert error.startswith(f"{next(iter(changes))}: ")
 
 
@@ -363,7 +377,7 @@ def test_the_rejects_file_of_a_clean_load_has_only_its_header_and_an_old_one_is_
     report: Path, tmp_path: Path
 ) -> None:
     rejects = tmp_path / "rejects.csv"
-    rejects.write_text("an old one\n" * 100)
+    rejects.write_text(",".join(REJECTS_HEADER) + "\nan old one\n" * 100)
     load(report, "--rejects", rejects)
     assert read_csv(rejects) == [REJECTS_HEADER]
 
@@ -372,7 +386,8 @@ def test_without_a_rejects_file_the_first_ten_are_shown(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.csv", *[BAD] * 12)
     loaded = load(path)
     assert loaded.message == "12 rows were rejected: --rejects PATH keeps them."
-    assert loaded.stderr.splitlines() == [f"{path}, line {line}: {BAD_ERROR}" for line in range(2, 12)]
+    shown = [f"{path}, line {line}: {BAD_ERROR}" for line in range(2, 12)]
+    assert loaded.stderr.splitlines() == [*shown, "... and 2 more"]
 
 
 @pytest.mark.parametrize("option", ["--rejects", "--report"])
@@ -397,7 +412,7 @@ def test_the_report_may_not_overwrite_the_rejects(report: Path, tmp_path: Path, 
     loaded = load(report, "--rejects", tmp_path / "out", "--report", tmp_path / name)
     assert (loaded.status, loaded.message) == (
         1,
-        f"{tmp_path / name}: is the rejects file and would be overwritten.",
+        f"{tmp_path / 'out'}: is the report and would be overwritten.",
     )
 
 
@@ -405,6 +420,19 @@ def test_the_report_may_not_overwrite_the_rejects(report: Path, tmp_path: Path, 
 
 
 _FIELDS = "learner, program_uuid, reason, certainty, effective_timestamp"
+_HEADER = HEADER.replace(",", ", ")
+UNSAID = (
+    "has lms_user_id, and nothing says which field of the user model that is: give --learner-field NAME, such as pk."
+)
+
+
+def tar(content: bytes) -> bytes:
+    written = io.BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        member = tarfile.TarInfo("report.csv")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return written.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -415,6 +443,43 @@ _FIELDS = "learner, program_uuid, reason, certainty, effective_timestamp"
         ("bad.csv", b"", f"is empty; expected a header with {_FIELDS}."),
         ("bad.csv", b"\xe9," + HEADER.encode(), "the header is not UTF-8."),
         ("bad.csv", b"a;b\n", f"no column for {_FIELDS}; the header has a;b."),
+        ("bad.csv", HEADER.replace(",", ";").encode(), "is separated by semicolons: separate it by commas."),
+        ("bad.tab", HEADER.replace(",", '"\t"').encode(), "is separated by tabs: separate it by commas."),
+        (
+            "bad.csv",
+            b"\x1b[2J\x1b[31mlearner,\xe2\x80\x8bprogram_uuid",
+            f"no column for {_FIELDS}; the header has \\x1b[2j\\x1b[31mlearner, \\u200bprogram_uuid.",
+        ),
+        (
+            "bad.csv",
+            b"\xef\xbb\xbf" * 2 + HEADER.encode(),
+            rf"no column for program_uuid; the header has \ufeff{_HEADER}.",
+        ),
+        ("bad.json", b' {"learner": 1}\n', "looks like JSON lines: give --format jsonl, or name it .jsonl."),
+        ("bad.jsonl", b'\n[\n{"learner": 1}', "is a JSON array: write one object per line."),
+        ("bad.csv", b"[]", "is a JSON array: write one object per line."),
+        ("bad.csv", b"PK\x03\x04...", "is a zip archive or a spreadsheet: unpack it, or save it as CSV."),
+        ("bad.xz", lzma.compress(b"a"), "is compressed by xz: unpack it."),
+        ("bad.zst", b"\x28\xb5\x2f\xfd...", "is compressed by zstd: unpack it."),
+        ("bad.bz2", bz2.compress(b"a"), "is compressed by bzip2: unpack it."),
+        ("bad.parquet", b"PAR1...", "is Parquet: export it as CSV."),
+        ("bad.db", b"SQLite format 3\0...", "is a SQLite database: export it as CSV."),
+        ("bad.csv", HEADER.encode("utf-16"), "is UTF-16 or UTF-32: convert it to UTF-8."),
+        ("bad.csv", HEADER.encode("utf-16-le"), "is UTF-16 or UTF-32: convert it to UTF-8."),
+        ("bad.csv", HEADER.encode("utf-16-be"), "is UTF-16 or UTF-32: convert it to UTF-8."),
+        ("bad.csv", HEADER.encode("utf-32"), "is UTF-16 or UTF-32: convert it to UTF-8."),
+        ("bad.tar", tar(HEADER.encode()), "is a tar archive: unpack it."),
+        ("bad.tar.gz", gzip.compress(tar(HEADER.encode())), "is a tar archive: unpack it."),
+        (
+            "bad.csv",
+            HEADER.replace("learner", "LMS_USER_ID").encode(),
+            UNSAID,
+        ),
+        (
+            "bad.jsonl",
+            b'no object\n{"lms_user_id": 1}',
+            UNSAID,
+        ),
         ("bad.csv", HEADER.encode() + b",user_id", "two columns for learner: learner and user_id."),
         ("bad.csv", HEADER.encode() + b',"user_id', "breaks off: the quote in line 1 is not closed."),
         (
@@ -431,13 +496,14 @@ def test_nothing_is_written_if_any_report_cannot_be_opened_or_has_a_bad_header(
     if content is not None:
         path.write_bytes(content)
     rejects, counts = tmp_path / "rejects.csv", tmp_path / "report.json"
-    rejects.write_text("an earlier one")
+    rejects.write_text(EARLIER["--rejects"])
     loaded = load(report, path, "--rejects", rejects, "--report", counts)
     assert (loaded.status, loaded.message) == (1, f"{path}: {error}")
     assert loaded.stdout == loaded.stderr == ""
     assert stored() == []
-    assert rejects.read_text() == "an earlier one"
-    assert not counts.exists()
+    assert rejects.read_text() == EARLIER["--rejects"]
+    told = json.loads(counts.read_text())
+    assert (told["read"], told["status"], told["message"]) == (0, "refused", loaded.message)
 
 
 @pytest.mark.parametrize(
@@ -453,11 +519,14 @@ def test_nothing_is_written_if_an_output_cannot_be(
     report: Path, tmp_path: Path, option: str, other: str, path: str, error: str
 ) -> None:
     earlier = tmp_path / "earlier"
-    earlier.write_text("an earlier one")
+    earlier.write_text(EARLIER[other])
     loaded = load(report, option, tmp_path / path, other, earlier)
     assert (loaded.status, loaded.message) == (1, f"{tmp_path / path}: cannot be written: {error}.")
     assert stored() == []
-    assert earlier.read_text() == "an earlier one"
+    if other == "--rejects":
+        assert earlier.read_text() == EARLIER[other]
+    else:
+        assert json.loads(earlier.read_text())["message"] == loaded.message
 
 
 def test_standard_input_is_read_only_once(report: Path) -> None:
@@ -587,6 +656,10 @@ def test_the_report_is_the_table_as_json(tmp_path: Path, dry_run: bool) -> None:
     counts = tmp_path / "report.json"
     loaded = load(path, "--report", counts, dry_run=dry_run)
     report = json.loads(counts.read_text())
+    counted = {name: report.pop(name) for name in ("started", "finished", "files", "status", "message")}
+    assert datetime.fromisoformat(counted["started"]) <= datetime.fromisoformat(counted["finished"])
+    assert counted["files"] == [str(path)]
+    assert (counted["status"], counted["message"]) == ("finished", loaded.message)
     assert list(report) == ["read", "created", "duplicate", "rejected", "seconds", "dry_run"]
     assert report | {"seconds": 0} == {
         "read": 3,
@@ -614,3 +687,180 @@ def test_another_database_is_loaded_by_its_alias_and_asked_for_its_own_learners(
     assert loaded.counts == (2, 1, 0, 1)
     assert [row.learner_id for row in ProgramIntent.objects.using("other")] == [9]
     assert stored() == []
+
+
+# Which field a column of learners holds
+
+
+class OpenEdxUser(models.Model):
+    """A user model with the LMS's id beside its own, as that of Open edX credentials."""
+
+    lms_user_id = models.IntegerField(null=True, db_index=True)
+
+    class Meta:
+        app_label = "tests"
+        managed = False
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "field"),
+    [
+        ("learner", {}, "pk"),
+        ("user_id", {"LEARNER_LOOKUP_FIELD": "username"}, "username"),
+        ("lms_user_id", {"LEARNER_LOOKUP_FIELD": "pk"}, "pk"),
+        ("lms_user_id", {"LEARNER_LOOKUP_FIELD": "username"}, "username"),
+    ],
+)
+def test_a_column_of_learners_holds_the_field_that_the_host_says(
+    name: str, settings: dict[str, str], field: str
+) -> None:
+    with override_settings(PROGRAM_INTENT=settings):
+        assert field_meant(name) == field
+
+
+@pytest.mark.parametrize("settings", [{}, {"LEARNER_LOOKUP_FIELD": "pk"}])
+def test_lms_user_id_is_the_users_field_of_that_name_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
+) -> None:
+    monkeypatch.setattr("program_intent.validation.learners.get_user_model", lambda: OpenEdxUser)
+    with override_settings(PROGRAM_INTENT=settings):
+        assert field_meant("lms_user_id") == "lms_user_id"
+        assert field_meant("user_id") == "pk"
+
+
+def test_the_learner_field_that_is_given_always_wins(tmp_path: Path) -> None:
+    header = HEADER.replace("learner", "lms_user_id")
+    path = write_report(tmp_path / "report.csv", make_row(learner="learner2"), header=header)
+    assert load(path, "--learner-field", "username").counts == (1, 1, 0, 0)
+    assert [row.learner_id for row in stored()] == [2]
+
+
+@override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "username"})
+def test_inputs_that_name_learners_by_different_fields_are_loaded_and_share_no_rejects_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_name = write_report(tmp_path / "by_name.csv", make_row(learner="learner1"), BAD)
+    by_id = write_report(tmp_path / "by_id.csv", make_row(learner=2), header=HEADER.replace("learner", "lms_user_id"))
+    fields = {"learner": "username", "lms_user_id": "pk"}
+    monkeypatch.setattr(load_program_intents, "field_meant", fields.__getitem__)
+    rejects = tmp_path / "rejects.csv"
+    loaded = load(by_name, by_id, "--rejects", rejects)
+    expected = f"{rejects}: cannot hold the rejects of inputs that name learners differently."
+    assert (loaded.status, loaded.message, stored()) == (1, expected, [])
+    loaded = load(by_name, by_id, by_name)
+    assert (loaded.status, loaded.counts) == (3, (5, 2, 1, 2))
+    assert [row.learner_id for row in stored()] == [1, 2]
+
+
+def test_rejects_keep_the_name_of_their_learner_column_and_say_to_repeat_the_option(tmp_path: Path) -> None:
+    path = write_report(
+        tmp_path / "report.csv", make_row(learner="nobody"), header=HEADER.replace("learner", "Lms_User_Id")
+    )
+    rejects = tmp_path / "rejects.csv"
+    loaded = load(path, "--learner-field", "username", "--rejects", rejects)
+    assert loaded.message == f"1 row was rejected: see {rejects}; load them with --learner-field username."
+    assert read_csv(rejects)[0][4] == "lms_user_id"
+    assert load(rejects).status == 1
+    make_user(username="nobody")
+    assert load(rejects, "--learner-field", "username").counts == (1, 1, 0, 0)
+
+
+# What a spreadsheet makes of the rejects
+
+
+@pytest.mark.parametrize("begins", FORMULAS)
+def test_a_cell_that_a_spreadsheet_would_obey_is_escaped_and_comes_back_as_it_was(tmp_path: Path, begins: str) -> None:
+    name = f"{begins}2+3"
+    path = write_report(tmp_path / "report.csv", make_row(learner=f'"{name}"'))
+    rejects = tmp_path / "rejects.csv"
+    load(path, "--learner-field", "username", "--rejects", rejects)
+    ((*_, learner, _, _, _, original),) = read_csv(rejects)[1:]
+    assert learner == f"'{name}"
+    assert not original.startswith(FORMULAS) or original.startswith("'")
+    make_user(username=name)
+    assert load(rejects, "--learner-field", "username").counts == (1, 1, 0, 0)
+    assert load(path, "--learner-field", "username").counts == (1, 0, 1, 0)
+
+
+def test_only_a_rejects_file_is_unescaped(tmp_path: Path) -> None:
+    make_user(username="'ada")
+    assert load(write_report(tmp_path / "a.csv", make_row(learner="'ada")), "--learner-field", "username").status == 0
+
+
+# Files that are somebody else's
+
+
+@pytest.mark.parametrize("option", ["--rejects", "--report"])
+@pytest.mark.parametrize("content", [b"SQLite format 3\0...", b"learner,note\n", b"{}"])
+def test_what_is_no_output_of_an_earlier_load_is_not_overwritten(
+    report: Path, tmp_path: Path, option: str, content: bytes
+) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(content)
+    loaded = load(report, option, precious)
+    what = option.removeprefix("--")
+    expected = f"{precious}: holds no {what} of an earlier load and would be overwritten."
+    assert (loaded.status, loaded.message, stored()) == (1, expected, [])
+    assert precious.read_bytes() == content
+
+
+@pytest.mark.parametrize("option", ["--rejects", "--report"])
+def test_what_another_load_is_writing_is_left_alone(report: Path, tmp_path: Path, option: str) -> None:
+    path = tmp_path / "file"
+    with path.open("w") as held:
+        assert locks.lock(held, locks.LOCK_EX)
+        loaded = load(report, option, path)
+    assert (loaded.status, loaded.message) == (1, f"{path}: is being written by another load.")
+    assert stored() == []
+    assert load(report, option, path).status == 0
+
+
+# Lines that are none, and too long ones
+
+
+def test_rows_of_nothing_but_commas_are_blank_lines(tmp_path: Path) -> None:
+    path = write_report(
+        tmp_path / "report.csv", make_row(), ",,,,", ",,,,\r", '"",,,,', ",,", make_row(learner=2), ",,,,"
+    )
+    assert load(path).counts == (2, 2, 0, 0)
+
+
+@pytest.mark.parametrize("name", ["report.csv", "report.jsonl"])
+def test_a_line_of_more_than_a_mebibyte_stops_the_load_with_its_number(tmp_path: Path, name: str) -> None:
+    as_json = json.dumps(ROW | {"learner": 1})
+    header, row = (HEADER, make_row()) if name == "report.csv" else (as_json, as_json)
+    path = write_report(tmp_path / name, row, f"{row[:-1]}{' ' * 2**20}{row[-1]}", row, header=header)
+    loaded = load(path, "--report", tmp_path / "report.json")
+    number = 3
+    assert (loaded.status, loaded.message) == (
+        1,
+        f"{path}: line {number} is longer than 1 MiB: write one record per line.",
+    )
+    assert loaded.counts.created == 1
+    assert json.loads((tmp_path / "report.json").read_text())["status"] == "stopped"
+
+
+def test_a_quote_that_is_never_closed_is_told_with_the_line_where_it_opens(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(), f'"{PROGRAM}', *[make_row()] * 20_000)
+    loaded = load(path)
+    assert (loaded.status, loaded.counts.created) == (1, 1)
+    assert loaded.message == f"{path}: line 3: the record is longer than 1 MiB; is a quote not closed?"
+
+
+# What a person sees
+
+
+def test_no_table_is_printed_at_verbosity_0(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", make_row())
+    assert load(path, verbosity=0).stdout == ""
+    assert len(stored()) == 1
+
+
+def test_a_name_of_a_file_is_told_without_what_a_terminal_obeys(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "a\x1b[2J\u202e.csv", BAD)
+    loaded = load(path)
+    assert loaded.stderr == f"{tmp_path}/a\\x1b[2J\\u202e.csv, line 2: {BAD_ERROR}\n"
+    assert load(tmp_path / "\x1b[2J").message == f"{tmp_path}/\\x1b[2J: cannot be read: No such file or directory."

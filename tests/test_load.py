@@ -326,6 +326,7 @@ class Listed:
 
     name = "a list"
     unit = "entry"
+    learner_name = "learner"
 
     def __init__(self, *rows: Values | Malformed) -> None:
         self._rows = rows
@@ -352,9 +353,10 @@ def typed(learner: object, **changes: object) -> Values:
 
 def load_from(*sources: Source, writer: Writer | None = None, **options: Any) -> tuple[LoadReport, list[Reject]]:
     rejects: list[Reject] = []
-    options = {"learner_field": "pk", "zone": None, "max_rejects": None, "progress": lambda counts: None} | options
+    field = options.pop("learner_field", "pk")
+    options = {"zone": None, "max_rejects": None, "progress": lambda counts: None} | options
     job = Load(using="default", writer=writer or Storing(), reject=rejects.append, **options)
-    job.run(sources)
+    job.run(sources, learner_field=field)
     return job.counts, rejects
 
 

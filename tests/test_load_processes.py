@@ -92,7 +92,7 @@ def test_the_exit_status_is_0_when_all_are_in_and_only_the_table_is_printed(tmp_
 def test_the_exit_status_is_3_when_some_are_rejected(tmp_path: Path) -> None:
     loaded = run(write_report(tmp_path / "report.csv", make_row(), BAD), "--rejects", tmp_path / "rejects.csv")
     assert (loaded.status, loaded.counts, loaded.stderr) == (3, (2, 1, 0, 1), "")
-    assert loaded.message == f"1 rows were rejected: see {tmp_path / 'rejects.csv'}."
+    assert loaded.message == f"1 row was rejected: see {tmp_path / 'rejects.csv'}."
 
 
 def test_the_exit_status_is_1_when_it_cannot_run(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_progress_bar_is_shown_when_a_person_watches(tmp_path: Path, option: t
     stdout, _ = process.communicate(timeout=LIMIT)
     watched = b"".join(read_terminal(ours)).decode()
     assert process.returncode == 0
-    assert all(part in watched for part in ("100%|", "rows=2000", "B/s")) if shown else watched == ""
+    assert all(part in watched for part in ("100%|", "2,000 rows, 0 rejected", "B/s")) if shown else watched == ""
     assert stdout.startswith("read               2,000\n")
 
 

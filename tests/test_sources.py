@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from program_intent.exceptions import LoadError
 from program_intent.sources import json_lines
 from program_intent.sources import lines as lines_module
-from program_intent.sources.csv_file import LONGEST_FIELD, CsvFile
+from program_intent.sources.csv_file import CsvFile
 from program_intent.sources.files import open_file, size
 from program_intent.sources.rows import Malformed, Source, Values
 from tests.reports import HEADER
@@ -193,12 +193,8 @@ def test_the_values_of_a_record_are_read_as_far_as_they_can_be(write: Write) -> 
         (b"uuid,1,R\xe9ASON,MAYBE,now", "The row is not UTF-8."),
         (b"uuid,1,R\xed\xa0\x80ASON,MAYBE,now", "The row is not UTF-8."),
         (b'uuid,"1"1,REASON,MAYBE,now', "Expected values as CSV quotes them: ',' expected after '\"'."),
-        (
-            b"uuid,1,%s,MAYBE,now" % (b"R" * (LONGEST_FIELD + 1)),
-            "Expected values as CSV quotes them: field larger than field limit (16777216).",
-        ),
     ],
-    ids=["too few", "too many", "Latin-1", "surrogate", "quote", "huge"],
+    ids=["too few", "too many", "Latin-1", "surrogate", "quote"],
 )
 def test_a_row_of_bad_form_is_told_and_the_next_is_read(write: Write, row: bytes, error: str) -> None:
     first, bad, last = read(write(b"\n".join([HEADER.encode(), ROW.encode(), row, ROW.encode()])))
@@ -217,6 +213,7 @@ def test_a_row_of_bad_form_is_told_and_the_next_is_read(write: Write, row: bytes
         (b'{"learner": 1, "learner": 2}', "Two values for learner."),
         (b'{"learner": 1, "USER_ID ": 1}', "Two values for learner."),
         (b'{"learner": "\xe9"}', "The row is not UTF-8."),
+        (b'{"LMS_user_id": 1}', "Expected the learner under learner, as in the first object, not lms_user_id."),
     ],
 )
 def test_a_bad_json_line_is_told_and_the_next_is_read(write: Write, line: bytes, error: str) -> None:
@@ -225,7 +222,7 @@ def test_a_bad_json_line_is_told_and_the_next_is_read(write: Write, line: bytes,
     assert first.values == last.values == (1, "uuid", "R", "MAYBE", "now")
 
 
-@pytest.mark.parametrize("line", ["[" * 100_000, '{"learner":' * 100_000, '{"learner": %s}' % ("1" * 5000)])
+@pytest.mark.parametrize("line", ["[" * 100_000, '{"learner":' * 90_000, '{"learner": %s}' % ("1" * 5000)])
 def test_json_made_to_break_the_parser_is_a_bad_row(write: Write, line: str) -> None:
     bad, good = read(write(f"{line}\n{OBJECT}", "report.jsonl"))
     assert isinstance(bad.values, str)
@@ -294,7 +291,20 @@ _objects = st.builds(
     st.sampled_from(["", "", "", " ", "\ufeff"]),
     st.sampled_from(["", "", "", " ", "x", ",{}"]),
 )
-_odd = st.sampled_from(["", " ", "nothing", "[1]", '"text"', "1", '{"learner": 1', '{"learner": "\udce9"}', "[" * 9999])
+_odd = st.sampled_from(
+    [
+        "",
+        " ",
+        "nothing",
+        "[1]",
+        '{"lms_user_id": 1}',
+        '"text"',
+        "1",
+        '{"learner": 1',
+        '{"learner": "\udce9"}',
+        "[" * 9999,
+    ]
+)
 
 
 @given(
@@ -308,9 +318,9 @@ def test_json_lines_read_at_once_are_what_they_are_one_by_one(
 ) -> None:
     path = tmp_path / "report.jsonl"
     path.write_bytes(end.join(objects).encode("utf-8", "surrogateescape"))
-    with mock.patch.object(json_lines, "_plain_rows", return_value=None):
-        one_by_one = read(path)
     with mock.patch.object(lines_module, "BLOCK", block):
+        with mock.patch.object(json_lines, "_plain_rows", return_value=None):
+            one_by_one = read(path)
         assert repr(read(path)) == repr(one_by_one)  # as texts, because no NaN equals another
 
 
@@ -320,7 +330,7 @@ def test_json_lines_read_at_once_are_what_they_are_one_by_one(
         pytest.param(OBJECT, id="plain"),
         pytest.param(OBJECT.replace(", ", ",").replace(": ", ":"), id="compact"),
         pytest.param(OBJECT.replace("uuid", "\\u00e9"), id="escaped"),
-        pytest.param(OBJECT.replace('"learner"', '"more": null, "LMS_USER_ID"'), id="another name and key"),
+        pytest.param(OBJECT.replace('"learner"', '"more": null, "USER_ID"'), id="another name and key"),
     ],
 )
 def test_json_lines_as_warehouses_write_them_are_read_at_once(write: Write, line: str) -> None:
@@ -358,11 +368,8 @@ def test_an_empty_report_is_refused(write: Write, content: bytes) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "content", [f"{HEADER},\udce9\n{ROW},1\n".encode("utf-8", "surrogateescape"), f"{HEADER}\n{ROW}\n".encode("utf-16")]
-)
-def test_a_header_that_is_not_utf8_is_refused(write: Write, content: bytes) -> None:
-    path = write(content)
+def test_a_header_that_is_not_utf8_is_refused(write: Write) -> None:
+    path = write(f"{HEADER},\udce9\n{ROW},1\n".encode("utf-8", "surrogateescape"))
     assert refusal(path) == f"{path}: the header is not UTF-8."
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from sys import getsizeof
 from typing import Any, NamedTuple
 
 from program_intent.data import FIELDS
@@ -43,10 +44,13 @@ class Batch:
         self._kept: list[tuple[Source, Sequence[Any], _Texts, _Texts | Callable[[str], Values]]] = []
         self.judged: list[Judged] = []
         self.keys: dict[Any, Any] = {}
+        self.bytes = 0
 
     def add(self, source: Source, block: Block, judged: Iterable[Judged]) -> None:
         originals = _as_one(block.originals or [""] * len(block.rows))
-        self._kept.append((source, block.places, originals, block.apart or _as_one(_texts(block))))
+        values = block.apart or _as_one(_texts(block))
+        self._kept.append((source, block.places, originals, values))
+        self.bytes += sum(map(_bytes, (originals, values)))
         self.judged += judged
 
     def rejects(self, errors: Mapping[int, str]) -> Iterator[Reject]:
@@ -69,6 +73,10 @@ def _texts(block: Block) -> list[str]:
 def _as_one(texts: Sequence[str]) -> _Texts:
     text = _SEPARATOR.join(texts)
     return text if text.count(_SEPARATOR) == len(texts) - 1 else list(texts)
+
+
+def _bytes(texts: _Texts | Callable[[str], Values]) -> int:
+    return sum(map(getsizeof, texts)) if isinstance(texts, list) else getsizeof(texts)
 
 
 def _apart(texts: _Texts) -> list[str]:

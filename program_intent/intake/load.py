@@ -25,6 +25,8 @@ LARGEST_TRANSACTION = 80_000
 # Seconds. In a table that outgrew the server's memory a row takes many times as long, so a batch has fewer of them.
 LONGEST_TRANSACTION = 4
 FIRST_TRANSACTION = 10_000
+# Bytes of the records' texts, which are kept for the rejects; 80,000 rows of five short columns have 8 to 16 MiB.
+LARGEST_BATCH = 24 * 2**20
 
 
 class Load:
@@ -38,7 +40,6 @@ class Load:
         self,
         *,
         using: str,
-        learner_field: str,
         zone: tzinfo | None,
         writer: Writer,
         max_rejects: int | None,
@@ -47,10 +48,10 @@ class Load:
         in_transaction: Callable[[LoadReport], None] | None = None,
         settling: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
+        self._using = using
+        self._zone = zone
         self._engine = engine_of(using)
-        self._learners = Learners(learner_field, using)
         self._spell = self._engine.speller()
-        self._judge = Judge(connections[using], learner_field=learner_field, zone=zone)
         self._writer = writer
         self._max_rejects = max_rejects
         self._batch_size = FIRST_TRANSACTION
@@ -76,11 +77,13 @@ class Load:
             dry_run=self._writer.dry_run,
         )
 
-    def run(self, sources: Iterable[Source]) -> None:
-        """Load the sources, in order.
+    def run(self, sources: Iterable[Source], *, learner_field: str) -> None:
+        """Load the sources, in order; all name learners by the same field of the user model.
 
         :raises LoadError: a source breaks off, or too many rows are refused; what was stored stays.
         """
+        self._learners = Learners(learner_field, self._using)
+        self._judge = Judge(connections[self._using], learner_field=learner_field, zone=self._zone)
         for batch in self._made_ahead(self._batches(sources)):
             with self._settling():
                 self._settle(batch)
@@ -92,7 +95,7 @@ class Load:
             for source in sources:
                 for block in source.blocks():
                     batch.add(source, block, self._judge_block(block))
-                    if len(batch.judged) >= self._batch_size:
+                    if len(batch.judged) >= self._batch_size or batch.bytes >= LARGEST_BATCH:
                         yield batch
                         batch = Batch()
         except LoadError:

@@ -8,8 +8,11 @@ from contextlib import ExitStack, contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
 
+from django.conf import settings
+from django.db import reset_queries
+
 SWITCH_INTERVAL = 0.005  # Python's
-INTERRUPTS = (signal.SIGINT,)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
@@ -31,11 +34,24 @@ def tuned() -> Iterator[None]:
 
 
 @contextmanager
+def terminable() -> Iterator[None]:
+    """Within the block, SIGTERM is Ctrl-C: every scheduler sends it, and by default it leaves no report."""
+    is_ours = current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if is_ours:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
 def finishing() -> Iterator[None]:
     """Within the block, Ctrl-C waits for its end, unless pressed twice.
 
-    A batch stored but not counted would make a lie of the report. What the batch left behind in cycles, such as a
-    driver's cursors, is collected.
+    A batch stored but not counted would make a lie of the report. What the batch left behind is dropped: in cycles,
+    such as a driver's cursors, and the statements that Django keeps under DEBUG, with all their values.
     """
     interrupted = False
 
@@ -54,6 +70,8 @@ def finishing() -> Iterator[None]:
     try:
         yield
         gc.collect(1)
+        if settings.DEBUG:
+            reset_queries()
     finally:
         for number in ours:
             signal.signal(number, signal.default_int_handler)

@@ -1,21 +1,20 @@
 """Comma-separated values with a header, quoted as RFC 4180 has it."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from operator import itemgetter
 
 from program_intent.data import FIELDS
 from program_intent.exceptions import LoadError
-from program_intent.sources import headers
-from program_intent.sources.lines import Lines, is_utf8
+from program_intent.sources import headers, rejects
+from program_intent.sources.lines import LONGEST, Lines, is_utf8
 from program_intent.sources.rows import Block, Malformed, Values
 
-# Characters; it also bounds what a quote that is never closed may swallow.
-LONGEST_FIELD = 16 * 2**20
 # Python's limit of 128 KiB, which a column that is ignored may exceed, is the process's: as each open file found it,
 # so that it is put back with the last one, in whatever order they are closed.
 _found_limits: list[int] = []
+_BLANK = ("",) * len(FIELDS)
 
 
 class CsvFile:
@@ -28,15 +27,21 @@ class CsvFile:
         self._lines = lines
         self._reader = csv.reader(lines, strict=True)
         header = next(self._rows(), None)
+        original = lines.take()[1]
         if header is None:
             raise LoadError(f"{self.name}: is empty; expected a header with {', '.join(FIELDS)}.")
+        if plural := headers.other_separator(original):
+            raise LoadError(f"{self.name}: is separated by {plural}: separate it by commas.")
         if isinstance(header, str):
             raise LoadError(f"{self.name}: the header: {header}")
-        if not is_utf8(lines.take()[1]):
+        if not is_utf8(original):
             raise LoadError(f"{self.name}: the header is not UTF-8.")
+        self.learner_name = headers.learner_name(header)
         self._width = len(header)
-        self._pick = itemgetter(*headers.columns(self.name, header))
-        _found_limits.append(csv.field_size_limit(LONGEST_FIELD))
+        self._pick: Callable[[Sequence[str]], Values] = itemgetter(*headers.columns(self.name, header))
+        if header[: len(rejects.PLACE)] == list(rejects.PLACE):
+            self._pick = rejects.unescaped(self._pick)
+        _found_limits.append(csv.field_size_limit(LONGEST))
 
     def close(self) -> None:
         csv.field_size_limit(_found_limits.pop())
@@ -60,7 +65,8 @@ class CsvFile:
             return None
         if len(rows) != len(lines) or set(map(len, rows)) != {self._width} or not is_utf8(text):
             return None
-        return list(map(self._pick, rows))
+        picked = list(map(self._pick, rows))
+        return None if _BLANK in picked else picked
 
     def _apart(self, line: str) -> Values:
         """The values of a plain line without quotes."""
@@ -97,11 +103,10 @@ class CsvFile:
         return self._picked(row)
 
     def _picked(self, row: list[str]) -> Values:
-        values: Values = self._pick([*row, *[""] * (self._width - len(row))])
-        return values
+        return self._pick([*row, *[""] * (self._width - len(row))])
 
     def _rows(self) -> Iterator[list[str] | str]:
-        """Rows that are not blank; a text is what is wrong with the form of one."""
+        """Rows that are not blank or nothing but commas; a text is what is wrong with the form of one."""
         while True:
             start = self._lines.number + 1
             try:
@@ -114,7 +119,7 @@ class CsvFile:
                     raise LoadError(f"{self.name}: breaks off: the quote in line {start} is not closed.") from error
                 yield f"Expected values as CSV quotes them: {error}."
             else:
-                if row and (len(row) > 1 or row[0].strip()):
+                if any(row) and (len(row) > 1 or row[0].strip()):
                     yield row
                 else:
-                    self._lines.taken.clear()
+                    self._lines.take()

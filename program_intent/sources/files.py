@@ -2,7 +2,9 @@
 
 import os
 
+from program_intent.exceptions import LoadError
 from program_intent.sources.csv_file import CsvFile
+from program_intent.sources.formats import is_json
 from program_intent.sources.json_lines import JsonLinesFile
 from program_intent.sources.lines import Lines
 from program_intent.sources.rows import Source
@@ -17,6 +19,8 @@ def open_file(path: str, file_format: str | None = None) -> Source:
     is_json_lines = file_format == "jsonl" or (file_format is None and name.endswith((".jsonl", ".ndjson")))
     lines = Lines(path)
     try:
+        if not is_json_lines and is_json(lines.beginning):
+            raise LoadError(f"{path}: looks like JSON lines: give --format jsonl, or name it .jsonl.")
         return JsonLinesFile(lines) if is_json_lines else CsvFile(lines)
     except BaseException:
         lines.close()

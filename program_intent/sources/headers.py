@@ -18,11 +18,25 @@ _FIELDS_BY_NAME = {
     "effective_timestamp": "effective_timestamp",
     "effective_time": "effective_timestamp",
 }
+_OTHER_SEPARATORS = {"\t": "tabs", ";": "semicolons", "|": "bars"}
 
 
 def field_named(name: str) -> str | None:
     """The field that a column or key of this name holds."""
     return _FIELDS_BY_NAME.get(name.strip().lower())
+
+
+def learner_name(names: Iterable[str]) -> str:
+    """What the outside calls the learner: ``learner``, ``user_id`` or ``lms_user_id``."""
+    return next((name.strip().lower() for name in names if field_named(name) == "learner"), "learner")
+
+
+def other_separator(line: str) -> str:
+    """What stands between the columns of a header instead of commas; empty if nothing known does."""
+    for separator, plural in _OTHER_SEPARATORS.items():
+        if set(FIELDS) <= set(map(field_named, line.replace('"', "").split(separator))):
+            return plural
+    return ""
 
 
 def columns(source: str, header: Iterable[str]) -> list[int]:

@@ -7,14 +7,17 @@ import sys
 import zlib
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from io import BufferedReader, TextIOWrapper
-from itertools import islice
-from typing import IO, Any, cast
+from typing import Any, cast
 
 from program_intent.exceptions import LoadError
+from program_intent.sources.formats import BEGINNING, why_unreadable
 
 # Lines read at once; where one of them is no plain record, all of them are read one by one.
 BLOCK = 500
+# Characters of a line, and of a record of several; a line of 16 MiB took 2.7 GB to parse.
+LONGEST = 2**20
 
 
 class Lines:
@@ -23,16 +26,23 @@ class Lines:
     def __init__(self, path: str) -> None:
         self.name = path
         self.number = 0
-        self.taken: list[str] = []
+        self._taken: list[str] = []
+        self._size_taken = 0
         self._ahead: deque[str] = deque()
-        self._break: Exception | None = None
+        self._break: LoadError | None = None
         try:
             self._raw = _stdin() if path == "-" else open(path, "rb")  # noqa: SIM115
             is_gzip = self._raw.peek(2)[:2] == b"\x1f\x8b"
         except OSError as error:
             raise LoadError(f"{path}: cannot be read: {error.strerror}.") from error
-        binary = cast(IO[bytes], gzip.GzipFile(fileobj=self._raw) if is_gzip else self._raw)
-        self._text = TextIOWrapper(binary, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        unpacked = cast(BufferedReader, gzip.GzipFile(fileobj=self._raw)) if is_gzip else self._raw
+        self._text = TextIOWrapper(unpacked, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        self.beginning = b""
+        with suppress(OSError, EOFError, zlib.error):  # told when the lines are read
+            self.beginning = unpacked.peek(BEGINNING)[:BEGINNING]
+        if why := why_unreadable(self.beginning):
+            self.close()
+            raise LoadError(f"{path}: {why}")
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -40,19 +50,34 @@ class Lines:
     def __next__(self) -> str:
         if not self._ahead and not self.ahead():
             raise StopIteration
+        line = self._ahead.popleft()
         self.number += 1
-        self.taken.append(self._ahead.popleft())
-        return self.taken[-1]
+        self._taken.append(line)
+        self._size_taken += len(line)
+        if self._size_taken > LONGEST:
+            start = self.number - len(self._taken) + 1
+            raise LoadError(f"{self.name}: line {start}: the record is longer than 1 MiB; is a quote not closed?")
+        return line
 
     def ahead(self) -> list[str]:
-        """The next lines, up to BLOCK, without taking them; none at the end."""
+        """The next lines, as many as are read at once, without taking them; none at the end."""
+        size = sum(map(len, self._ahead))
         try:
-            if self._break is None:
-                self._ahead.extend(islice(self._text, BLOCK - len(self._ahead)))
+            while not self._break and len(self._ahead) < BLOCK and size < LONGEST:
+                if not (line := self._text.readline(LONGEST)):
+                    break
+                if len(line) == LONGEST and line[-1] not in "\r\n":
+                    where = f"{self.name}: line {self.number + len(self._ahead) + 1}"
+                    self._break = LoadError(f"{where} is longer than 1 MiB: write one record per line.")
+                else:
+                    self._ahead.append(line)
+                    size += len(line)
         except (OSError, EOFError, zlib.error) as error:
-            self._break = error
+            after = self.number + len(self._ahead)
+            self._break = LoadError(f"{self.name}: breaks off after line {after}: {error}.")
+            self._break.__cause__ = error
         if self._break and not self._ahead:
-            raise LoadError(f"{self.name}: breaks off after line {self.number}: {self._break}.") from self._break
+            raise self._break
         return list(self._ahead)
 
     def skip(self, count: int) -> None:
@@ -63,9 +88,10 @@ class Lines:
 
     def take(self) -> tuple[int, str]:
         """The lines read since the last call, without the last line's end, and the number of the first."""
-        start = self.number - len(self.taken) + 1
-        text = self.taken[0] if len(self.taken) == 1 else "".join(self.taken)
-        self.taken.clear()
+        start = self.number - len(self._taken) + 1
+        text = self._taken[0] if len(self._taken) == 1 else "".join(self._taken)
+        self._taken.clear()
+        self._size_taken = 0
         return start, text.rstrip("\r\n")
 
     def position(self) -> int:

@@ -30,6 +30,8 @@ class Source(Protocol):
     name: str
     # What a place is the number of, such as "line".
     unit: str
+    # What it calls the learner: learner, user_id or lms_user_id.
+    learner_name: str
 
     def blocks(self) -> Iterator[Block]:
         """Every record; LoadError if the source breaks off, after the records before the break."""

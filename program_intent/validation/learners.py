@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from program_intent import engines
+from program_intent import conf, engines
 from program_intent.validation.values import Refused, shown, uuid_parser
 
 _INTEGER = re.compile(r"\s*(?:0|-?[1-9][0-9]*)\s*", re.A)
@@ -37,6 +37,19 @@ def key_field(name: str) -> "models.Field[Any, Any]":
     while isinstance(field, models.ForeignKey):
         field = field.target_field
     return field
+
+
+def field_meant(name: str) -> str:
+    """The field of the user model that a column named ``learner``, ``user_id`` or ``lms_user_id`` holds.
+
+    :raises Refused: the host's primary keys may be other numbers than those of its LMS, and nothing says so.
+    """
+    if name == "lms_user_id":
+        if any(field.name == name for field in get_user_model()._meta.concrete_fields):
+            return name
+        if not conf.is_set("LEARNER_LOOKUP_FIELD"):
+            raise Refused("has lms_user_id, and nothing says which field of the user model that is")
+    return conf.learner_lookup_field()
 
 
 def is_unique(field: "models.Field[Any, Any]") -> bool:

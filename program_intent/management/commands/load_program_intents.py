@@ -1,38 +1,39 @@
 """``manage.py load_program_intents``: options in, report out."""
 
 import argparse
-import csv
-import json
+import errno
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from typing import IO, Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import DatabaseError, connections, router
+from django.utils import timezone
 from tqdm import tqdm
 
-from program_intent import conf
 from program_intent.checks import field_problem
 from program_intent.data import LoadReport
-from program_intent.exceptions import LoadError
+from program_intent.exceptions import LoadError, printable
 from program_intent.intake.batch import Reject
 from program_intent.intake.load import Load
 from program_intent.intake.writers import Foretelling, Storing
-from program_intent.management.process import finishing, tuned
+from program_intent.management import outputs
+from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import ProgramIntent
 from program_intent.sources.files import open_file, size
 from program_intent.sources.rows import Source
+from program_intent.validation.learners import field_meant
+from program_intent.validation.values import Refused
 
 STOPPED, WRONG_USAGE, SOME_REJECTED = 1, 2, 3
-REJECT_COLUMNS = (
-    "file", "line", "error", "program_uuid", "learner", "reason", "certainty", "effective_timestamp", "original",
-)  # fmt: skip
 # Without a rejects file an operator still sees what kind of rows are refused.
 SHOWN_REJECTS = 10
 
@@ -65,58 +66,83 @@ class Command(BaseCommand):
         parser.add_argument("--no-progress", action="store_true", help="No progress bar, also on a terminal.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            self._load(options)
-        except LoadError as error:
-            raise CommandError(str(error), returncode=STOPPED) from error
-        except (DatabaseError, sqlite3.Error) as error:
-            raise CommandError(f"The database failed: {' '.join(str(error).split())}", returncode=STOPPED) from error
-        except KeyboardInterrupt as error:
-            message = "Interrupted; what was stored stays, and the load can be run again."
-            raise CommandError(message, returncode=STOPPED) from error
+        _refuse_learner_field(options["learner_field"])
+        zone = _zone(options["assume_timezone"])
+        self.stderr = OutputWrapper(outputs.Heard(self.stderr._out))  # type: ignore[arg-type]  # it needs no more
+        self._told = LoadReport(0, 0, 0, 0, 0.0, options["dry_run"]), "refused"
+        started, message = timezone.now(), ""
+        with _in_one_line(), ExitStack() as stack:
+            stack.enter_context(terminable())
+            report = _output(stack, options, "report", outputs.REPORT_BEGINS)
+            try:
+                with _in_one_line():
+                    self._load(options, zone)
+            except CommandError as error:
+                message = str(error)
+                raise
+            finally:
+                if report:
+                    counts, status = self._told
+                    moments = {"started": started.isoformat(), "finished": timezone.now().isoformat()}
+                    files = {"files": options["paths"], "status": status, "message": message}
+                    outputs.write_report(report, asdict(counts) | moments | files)
 
-    def _load(self, options: dict[str, Any]) -> None:
-        learner_field, zone = _learner_field(options["learner_field"]), _zone(options["assume_timezone"])
+    def _load(self, options: dict[str, Any], zone: ZoneInfo | None) -> None:
         with ExitStack() as stack:
             sources = _open_all(options["paths"], options["format"], stack)
-            _refuse_overwriting(options)
-            rejects, counts_file = (stack.enter_context(_output(options[name])) for name in ("rejects", "report"))
-            for file in filter(None, (rejects, counts_file)):
-                if os.path.isfile(file.name):
-                    file.truncate(0)
+            fields = [_field(source, options["learner_field"]) for source in sources]
+            if options["rejects"] and options["report"]:
+                outputs.refuse_overwriting(options["rejects"], [options["report"]], "the report")
+            rejects = _output(stack, options, "rejects", outputs.REJECTS_BEGINS)
+            if rejects and len(set(fields)) > 1:
+                raise LoadError(f"{rejects.name}: cannot hold the rejects of inputs that name learners differently.")
+            reject = outputs.rejects_writer(rejects, sources[0].learner_name) if rejects else self._show_reject
             writer = stack.enter_context(closing(Foretelling())) if options["dry_run"] else Storing()
             bar = stack.enter_context(_progress_bar(options))
             load = Load(
                 using=options["database"] or router.db_for_write(ProgramIntent),
-                learner_field=learner_field,
                 zone=zone,
                 writer=writer,
                 max_rejects=options["max_rejects"],
-                reject=_rejects_writer(rejects, options["rejects"]) if rejects else self._show_reject,
+                reject=reject,
                 progress=lambda counts: _advance(bar, sources, counts),
                 settling=finishing,
             )
+            status = "stopped"
             try:
                 with tuned():
-                    load.run(sources)
+                    for field, some in groupby(zip(fields, sources, strict=True), key=itemgetter(0)):
+                        load.run([source for _, source in some], learner_field=field)
+                status = "finished"
             finally:
                 bar.close()
-                counts = load.counts
-                if counts_file:
-                    json.dump(asdict(counts), counts_file)
-                self._print(counts)
-        if load.counts.rejected:
-            where = f"see {options['rejects']}" if options["rejects"] else "--rejects PATH keeps them"
-            raise CommandError(f"{load.counts.rejected} rows were rejected: {where}.", returncode=SOME_REJECTED)
+                self._told = load.counts, status
+                self._print(load.counts, options)
+        self._tell_of_rejects(load.counts.rejected, options)
+
+    def _tell_of_rejects(self, rejected: int, options: dict[str, Any]) -> None:
+        if rejected:
+            where = f"see {printable(options['rejects'])}" if options["rejects"] else "--rejects PATH keeps them"
+            again = f"; load them with --learner-field {options['learner_field']}" if options["learner_field"] else ""
+            what = "1 row was rejected" if rejected == 1 else f"{rejected:,} rows were rejected"
+            raise CommandError(f"{what}: {where}{again if options['rejects'] else ''}.", returncode=SOME_REJECTED)
 
     def _show_reject(self, reject: Reject) -> None:
         self._shown = getattr(self, "_shown", 0) + 1
         if self._shown <= SHOWN_REJECTS:
-            self.stderr.write(f"{reject.source.name}, {reject.source.unit} {reject.place}: {reject.error}")
+            place = f"{printable(reject.source.name)}, {reject.source.unit} {reject.place}"
+            with tqdm.external_write_mode():
+                self.stderr.write(f"{place}: {printable(reject.error)}")
 
-    def _print(self, counts: LoadReport) -> None:
+    def _print(self, counts: LoadReport, options: dict[str, Any]) -> None:
+        if (more := getattr(self, "_shown", 0) - SHOWN_REJECTS) > 0:
+            self.stderr.write(f"... and {more:,} more")
+        if options["verbosity"] == 0:
+            return
         shown = {name: f"{value:,}" if type(value) is int else str(value) for name, value in asdict(counts).items()}
-        with _writing("standard output"):
+        with outputs.writing("standard output"):
+            if self.stdout._out is None:  # how Python starts where it is closed
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
             try:
                 self.stdout.write("\n".join(f"{name:<10}{value:>14}" for name, value in shown.items()))
                 self.stdout.flush()
@@ -126,6 +152,28 @@ class Command(BaseCommand):
                 raise
 
 
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Whatever stops a load ends the command with exit status 1."""
+    try:
+        yield
+    except LoadError as error:
+        raise CommandError(str(error), returncode=STOPPED) from error
+    except (DatabaseError, sqlite3.Error) as error:
+        raise CommandError(f"The database failed: {' '.join(str(error).split())}", returncode=STOPPED) from error
+    except KeyboardInterrupt as error:
+        message = "Interrupted; what was stored stays, and the load can be run again."
+        raise CommandError(message, returncode=STOPPED) from error
+
+
+def _output(stack: ExitStack, options: dict[str, Any], name: str, begins: str) -> IO[str] | None:
+    """The file of an option, if it is given."""
+    if options[name] is None:
+        return None
+    file = outputs.output(options[name], options["paths"], begins=begins, what=name)
+    return stack.enter_context(file)
+
+
 def _open_all(paths: list[str], file_format: str | None, stack: ExitStack) -> list[Source]:
     """Every file, opened and its header read, before anything is written."""
     if paths.count("-") > 1:
@@ -133,72 +181,29 @@ def _open_all(paths: list[str], file_format: str | None, stack: ExitStack) -> li
     return [stack.enter_context(closing(open_file(path, file_format))) for path in paths]
 
 
-def _refuse_overwriting(options: dict[str, Any]) -> None:
-    rejects, report = options["rejects"], options["report"]
-    for output in filter(None, (rejects, report)):
-        for path in options["paths"]:
-            if os.path.exists(output) and os.path.samefile(output, 0 if path == "-" else path):
-                raise LoadError(f"{output}: is one of the inputs and would be overwritten.")
-    if rejects and report and os.path.realpath(rejects) == os.path.realpath(report):
-        raise LoadError(f"{report}: is the rejects file and would be overwritten.")
-
-
-@contextmanager
-def _output(path: str | None) -> Iterator[IO[str] | None]:
-    """The file, still with its old content: only when all are open is any of them emptied."""
-    if path is None:
-        yield None
-        return
-    with _writing(path):
-        # What was not UTF-8 in an input is spelled out, so that the file can be mended and loaded again.
-        file = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
-    try:
-        yield file
-    finally:
-        with _writing(path):
-            file.close()
-
-
-@contextmanager
-def _writing(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise LoadError(f"{path}: cannot be written: {error.strerror}.") from error
-
-
-def _rejects_writer(file: IO[str], path: str) -> Callable[[Reject], None]:
-    writer = csv.writer(file)
-    writer.writerow(REJECT_COLUMNS)
-
-    def write(reject: Reject) -> None:
-        learner, program_uuid, *others = reject.values
-        with _writing(path):
-            writer.writerow(
-                (reject.source.name, reject.place, reject.error, program_uuid, learner, *others, reject.original)
-            )
-
-    return write
-
-
 def _progress_bar(options: dict[str, Any]) -> "tqdm[NoReturn]":
-    hidden = options["no_progress"] or not sys.stderr.isatty()
+    hidden = options["no_progress"] or options["verbosity"] == 0 or sys.stderr is None or not sys.stderr.isatty()
     total = sum(map(size, options["paths"])) or None
     return tqdm(total=total, unit="B", unit_scale=True, disable=hidden)
 
 
 def _advance(bar: "tqdm[NoReturn]", sources: list[Source], counts: LoadReport) -> None:
-    bar.set_postfix(rows=counts.read, rejected=counts.rejected, refresh=False)
+    bar.set_postfix_str(f"{counts.read:,} rows, {counts.rejected:,} rejected", refresh=False)
     bar.update(sum(source.position() for source in sources) - bar.n)
 
 
-def _learner_field(name: str | None) -> str:
-    if name is None:
-        return conf.learner_lookup_field()
-    check, problem = field_problem(get_user_model(), name)
+def _refuse_learner_field(name: str | None) -> None:
+    check, problem = field_problem(get_user_model(), name) if name is not None else ("", "")
     if check.startswith("E"):
         raise CommandError(f"--learner-field: {name} is {problem} of the user model.", returncode=WRONG_USAGE)
-    return name
+
+
+def _field(source: Source, given: str | None) -> str:
+    """The field of the user model by which a source names learners."""
+    try:
+        return field_meant(source.learner_name) if given is None else given
+    except Refused as refused:
+        raise LoadError(f"{source.name}: {refused}: give --learner-field NAME, such as pk.") from None
 
 
 def _zone(name: str | None) -> ZoneInfo | None:

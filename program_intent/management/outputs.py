@@ -1,0 +1,110 @@
+"""What a command writes besides the database: files, never over something else, and streams that may be gone."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+from django.core.files import locks
+
+from program_intent.data import FIELDS
+from program_intent.exceptions import LoadError
+from program_intent.intake.batch import Reject
+from program_intent.sources import rejects
+
+
+@contextmanager
+def writing(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise LoadError(f"{path}: cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def output(path: str, inputs: list[str], *, begins: str, what: str) -> Iterator[IO[str]]:
+    """The file, locked, and still with its old content: only when all are open is any of them emptied.
+
+    :raises LoadError: it is an input, another load writes it, or its content does not begin as that of an earlier load.
+    """
+    refuse_overwriting(path, inputs, "one of the inputs")
+    with writing(path):
+        # What was not UTF-8 in an input is spelled out, so that the file can be mended and loaded again.
+        file = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
+    try:
+        if os.path.isfile(path):
+            _refuse_anothers(file, begins, what)
+        yield file
+    finally:
+        with writing(path):
+            file.close()
+
+
+def refuse_overwriting(path: str, others: list[str], what: str) -> None:
+    for other in (0 if each == "-" else each for each in others):
+        if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
+            raise LoadError(f"{path}: is {what} and would be overwritten.")
+
+
+def _refuse_anothers(file: IO[str], begins: str, what: str) -> None:
+    if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
+        raise LoadError(f"{file.name}: is being written by another load.")
+    with writing(file.name), open(file.name, "rb") as old:
+        beginning = old.read(len(begins))
+    if beginning not in (b"", begins.encode()):
+        raise LoadError(f"{file.name}: holds no {what} of an earlier load and would be overwritten.")
+
+
+def empty(file: IO[str]) -> None:
+    if os.path.isfile(file.name):
+        file.truncate(0)
+
+
+REPORT_BEGINS, REJECTS_BEGINS = '{"read": ', ",".join(rejects.PLACE)
+
+
+def write_report(file: IO[str], values: dict[str, Any]) -> None:
+    with writing(file.name):
+        empty(file)
+        json.dump(values, file)
+        file.flush()
+
+
+def rejects_writer(file: IO[str], learner_name: str) -> Callable[[Reject], None]:
+    """Writes a record as a row of the rejects file, whose column of learners bears the name it has in the inputs."""
+    _learner, program, *others = FIELDS
+    writer = csv.writer(file)
+    with writing(file.name):
+        empty(file)
+        writer.writerow((*rejects.PLACE, program, learner_name, *others, "original"))
+
+    def write(reject: Reject) -> None:
+        learner, program, *others = reject.values
+        place = (reject.source.name, str(reject.place), reject.error)
+        with writing(file.name):
+            writer.writerow(rejects.escaped((*place, program, learner, *others, reject.original)))
+
+    return write
+
+
+class Heard:
+    """A stream that may be closed or full: what it does not take is lost, and stops nothing."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, AttributeError, ValueError):
+            with suppress(OSError):  # or Python tries once more when it ends, and fails
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+    def flush(self) -> None:
+        """Each write does."""
+
+    def isatty(self) -> bool:
+        return bool(self._stream and self._stream.isatty())
