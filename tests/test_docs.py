@@ -211,7 +211,7 @@ def same(printed: str, expected: str) -> bool:
 
 def lasting(values: dict[str, Any]) -> dict[str, Any]:
     is_intent = "program_uuid" in values  # where "created" is a time and not a count
-    varying = ("id", "created") if is_intent else ("seconds",)
+    varying = ("id", "created") if is_intent else ("seconds", "started", "finished")
     return {name: None if name in varying else value for name, value in values.items()}
 
 

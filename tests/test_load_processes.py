@@ -151,6 +151,31 @@ def test_an_output_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) ->
     assert len(stored()) == 1
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    ("streams", "status", "created"),
+    [
+        ("2>&-", 3, 1),
+        ("2>/dev/full", 3, 1),
+        (">&-", 1, 1),
+        (">&- 2>&-", 1, 1),
+        (">/dev/full 2>/dev/full", 1, 1),
+        ("2>&- --max-rejects 0", 1, 1),
+        ("2>/dev/full --learner-field nothing", 2, 0),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_changes_no_status_and_shows_no_traceback(
+    tmp_path: Path, streams: str, status: int, created: int
+) -> None:
+    path = write_report(tmp_path / "report.csv", make_row(), *[BAD] * 20)
+    command = ["/bin/sh", "-c", f'"$@" {streams}', "sh", *process_arguments(path)]
+    result = subprocess.run(command, env=process_environment(), capture_output=True, text=True, timeout=LIMIT)
+    assert (result.returncode, len(stored())) == (status, created)
+    assert "Traceback" not in result.stderr + result.stdout
+    if streams == ">&-":
+        assert "CommandError: standard output: cannot be written: Bad file descriptor.\n" in result.stderr
+
+
 def test_a_database_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
     arguments = process_arguments(write_report(tmp_path / "report.csv", make_row()))
     environment = process_environment() | {"DATABASE": "no/such/database"}
@@ -210,11 +235,13 @@ def read_terminal(descriptor: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def in_the_middle_of(rows: Sequence[StoredRow], *options: object) -> "Iterator[subprocess.Popen[bytes]]":
+def in_the_middle_of(
+    rows: Sequence[StoredRow], *options: object, bad: Sequence[str] = ()
+) -> "Iterator[subprocess.Popen[bytes]]":
     """A load that has stored some of the rows, and cannot end because it waits for more."""
     with started("-", *options, stdin=subprocess.PIPE) as process:
         assert process.stdin
-        process.stdin.write("\n".join([HEADER, *as_csv(rows), ""]).encode())
+        process.stdin.write("\n".join([HEADER, *bad, *as_csv(rows), ""]).encode())
         process.stdin.flush()
         wait_until(ProgramIntent.objects.exists)
         yield process
@@ -235,14 +262,19 @@ def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undi
     assert stored() == sorted(rows)
 
 
-def test_an_interrupted_load_ends_with_one_line_and_true_counts(tmp_path: Path) -> None:
-    with in_the_middle_of(many(2 * LARGEST_TRANSACTION), "--report", tmp_path / "report.json") as process:
-        process.send_signal(signal.SIGINT)
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_load_ends_with_one_line_true_counts_and_its_files(tmp_path: Path, sent: signal.Signals) -> None:
+    rejects, report = tmp_path / "rejects.csv", tmp_path / "report.json"
+    options = ("--report", report, "--rejects", rejects)
+    with in_the_middle_of(many(2 * LARGEST_TRANSACTION), *options, bad=[BAD]) as process:
+        process.send_signal(sent)
         loaded = end(process)
     assert (loaded.status, loaded.stderr) == (1, "")
     assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
-    created = ProgramIntent.objects.count()
-    assert json.loads(Path(tmp_path, "report.json").read_text())["created"] == loaded.counts.created == created
+    told = json.loads(report.read_text())
+    assert told["created"] == loaded.counts.created == ProgramIntent.objects.count()
+    assert (told["rejected"], told["status"], told["message"]) == (1, "stopped", loaded.message)
+    assert len(rejects.read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize(
@@ -252,13 +284,14 @@ def test_an_interrupted_load_ends_with_one_line_and_true_counts(tmp_path: Path) 
         pytest.param("\n".join([HEADER, *[make_row()] * 5000]), id="in a row"),
     ],
 )
-def test_a_load_that_waits_for_its_input_can_be_interrupted(sent: str) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_load_that_waits_for_its_input_can_be_interrupted(sent: str, number: signal.Signals) -> None:
     """What is sent is more than a pipe holds, so the process is reading when all is written."""
     with started("-", stdin=subprocess.PIPE) as process:
         assert process.stdin
         process.stdin.write(sent.encode())
         process.stdin.flush()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         process.wait(timeout=LIMIT)
         loaded = end(process)
     assert (loaded.status, loaded.stderr) == (1, "")
@@ -338,26 +371,40 @@ def expect_each_once(rows: list[StoredRow], loads: Sequence[Loaded]) -> None:
 
 MEASURE = """
 import django, resource, sys
-from django.core.management import call_command
+from django.conf import settings
+from django.core.management import CommandError, call_command
 django.setup()
 from program_intent.intake import load
 load.LARGEST_TRANSACTION = int(sys.argv[1])
-call_command("load_program_intents", *sys.argv[2:])
+settings.DEBUG = sys.argv[2] == "True"
+message = ""
+try:
+    call_command("load_program_intents", *sys.argv[3:])
+except CommandError as error:
+    message = str(error)
+print(message)
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000_000)
 """
 
 
-def peak_memory(*arguments: object, batch: int = LARGEST_TRANSACTION) -> int:
-    """Megabytes, of a load in a process of its own.
+def measured(*arguments: object, batch: int = LARGEST_TRANSACTION, debug: bool = False) -> tuple[int, str]:
+    """Megabytes of a load in a process of its own, and the error it ended with.
 
     A shell stands between, because a process inherits the peak of the one that forked it, and ours is a large one.
     """
-    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", MEASURE, str(batch)]
+    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-c", MEASURE, str(batch), str(debug)]
     result = subprocess.run(
         [*command, *map(str, arguments)], env=process_environment(), capture_output=True, text=True, timeout=LIMIT
     )
     assert result.returncode == 0, result.stderr
-    return int(result.stdout.split()[-1])
+    *_, message, peak = result.stdout.splitlines()
+    return int(peak.split()[-1]), message
+
+
+def peak_memory(*arguments: object, batch: int = LARGEST_TRANSACTION) -> int:
+    peak, message = measured(*arguments, batch=batch)
+    assert message == ""
+    return peak
 
 
 @pytest.mark.slow
@@ -387,3 +434,59 @@ def test_a_load_of_learners_by_name_takes_less_than_200_megabytes(tmp_path: Path
             values = (f"learner{learner}", str(program_uuid), reason, certainty, f"{moment:%Y-%m-%d %H:%M:%S.%f Z}")
             print(json.dumps(dict(zip(FIELDS, values, strict=True)) | {"ignored": "x" * 40}), file=file)
     assert peak_memory(path, "--learner-field", "username") < 200
+
+
+def wide(path: Path, rows: int, note: str) -> Path:
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        file.write(f"{HEADER},note\n")
+        for line in as_csv(many(rows)):
+            file.write(f"{line},{note}\n")
+    return path
+
+
+def a_line_without_an_end(path: Path) -> Path:
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        file.write(f"{HEADER}\n{make_row()}\n")
+        for _ in range(1000):
+            file.write("x" * 2**20)
+    return path
+
+
+def empty_columns(path: Path) -> Path:
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        file.write(f"{HEADER}\n")
+        for _ in range(200):
+            file.write("a" + "," * 1_000_000 + "\n")
+    return path
+
+
+def an_array_on_one_line(path: Path) -> Path:
+    path.write_text('{"learner": 1}\n' + json.dumps([{"learner": 1, "reason": "A" * 50}] * 900_000))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "make", "ends"),
+    [
+        ("wide.csv.gz", partial(wide, rows=60_000, note="x" * 20_000), ""),
+        ("endless.csv.gz", a_line_without_an_end, "line 3 is longer than 1 MiB: write one record per line."),
+        ("columns.csv.gz", empty_columns, "200 rows were rejected: --rejects PATH keeps them."),
+        ("array.jsonl", an_array_on_one_line, "line 2 is longer than 1 MiB: write one record per line."),
+    ],
+)
+def test_however_its_rows_look_a_load_takes_less_than_200_megabytes(
+    tmp_path: Path, name: str, make: Callable[[Path], Path], ends: str
+) -> None:
+    peak, message = measured(make(tmp_path / name))
+    assert peak < 200
+    assert message.endswith(ends)
+
+
+@pytest.mark.slow
+def test_under_debug_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    rows = many(6 * 20_000)
+    small = write_report(tmp_path / "small.csv", *as_csv(rows[:20_000]))
+    large = write_report(tmp_path / "large.csv", *as_csv(rows))
+    peak, _ = measured(small, batch=5000, debug=True)
+    assert measured(large, batch=5000, debug=True)[0] < 1.1 * peak

@@ -280,3 +280,15 @@ def test_a_format_that_there_is_not_is_wrong_usage() -> None:
     ended = run_process(COUNT, "--format", "xml")
     assert ended.status == 2
     assert "--format: invalid choice: 'xml'" in ended.message
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("arguments", [(EXPLAIN, "LEARNER", str(PROGRAM)), (COUNT,)], ids=["explain", "counts"])
+def test_a_closed_output_is_told_in_one_line(arguments: tuple[str, ...]) -> None:
+    learner = str(make_user().pk)
+    given = (learner if each == "LEARNER" else each for each in arguments)
+    command = [sys.executable, str(ROOT / "example" / "manage.py"), *given, "--skip-checks"]
+    shell = ["/bin/sh", "-c", '"$@" >&-', "sh", *command]
+    result = subprocess.run(shell, env=process_environment(), capture_output=True, text=True)
+    message = "CommandError: standard output: cannot be written: Bad file descriptor.\n"
+    assert (result.returncode, result.stderr) == (1, message)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
-from program_intent.exceptions import InvalidIntent
+from program_intent.exceptions import InvalidIntent, LoadError
 
 
 def add_moments(parser: CommandParser) -> None:
@@ -23,7 +23,7 @@ def in_one_line() -> Iterator[None]:
     """Within the block, what is refused and what the database cannot do ends the command with exit status 1."""
     try:
         yield
-    except InvalidIntent as error:
+    except (InvalidIntent, LoadError) as error:
         raise CommandError(str(error)) from error
     except DatabaseError as error:
         raise CommandError(f"The database failed: {' '.join(str(error).split())}") from error

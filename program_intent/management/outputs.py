@@ -1,13 +1,15 @@
 """What a command writes besides the database: files, never over something else, and streams that may be gone."""
 
 import csv
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import IO, Any
 
 from django.core.files import locks
+from django.core.management.base import OutputWrapper
 
 from program_intent.data import FIELDS
 from program_intent.exceptions import LoadError
@@ -89,6 +91,24 @@ def rejects_writer(file: IO[str], learner_name: str) -> Callable[[Reject], None]
     return write
 
 
+def tell(stdout: OutputWrapper, text: str) -> None:
+    """:raises LoadError: standard output is closed or full."""
+    with writing("standard output"):
+        if stdout._out is None:  # how Python starts where it is closed
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        try:
+            stdout.write(text)
+            stdout.flush()
+        except OSError:
+            _silence(1)
+            raise
+
+
+def _silence(descriptor: int) -> None:
+    """Or Python tries once more when it ends, and fails."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
 class Heard:
     """A stream that may be closed or full: what it does not take is lost, and stops nothing."""
 
@@ -100,8 +120,7 @@ class Heard:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, AttributeError, ValueError):
-            with suppress(OSError):  # or Python tries once more when it ends, and fails
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+            _silence(2)
 
     def flush(self) -> None:
         """Each write does."""

@@ -22,12 +22,9 @@ _BEGINNINGS = (
 BEGINNING = 262
 
 
-def why_unreadable(beginning: bytes) -> str:
-    """Empty if nothing speaks against reading it."""
-    for pattern, what, remedy in _BEGINNINGS:
-        if re.match(pattern, beginning):
-            return f"is {what}: {remedy}."
-    return ""
+def other_format(beginning: bytes) -> tuple[str, str]:
+    """What it is and what to do; empty texts if nothing speaks against reading it."""
+    return next(((what, remedy) for pattern, what, remedy in _BEGINNINGS if re.match(pattern, beginning)), ("", ""))
 
 
 def is_json(beginning: bytes) -> bool:

@@ -12,7 +12,7 @@ from io import BufferedReader, TextIOWrapper
 from typing import Any, cast
 
 from program_intent.exceptions import LoadError
-from program_intent.sources.formats import BEGINNING, why_unreadable
+from program_intent.sources.formats import BEGINNING, other_format
 
 # Lines read at once; where one of them is no plain record, all of them are read one by one.
 BLOCK = 500
@@ -40,9 +40,10 @@ class Lines:
         self.beginning = b""
         with suppress(OSError, EOFError, zlib.error):  # told when the lines are read
             self.beginning = unpacked.peek(BEGINNING)[:BEGINNING]
-        if why := why_unreadable(self.beginning):
+        what, remedy = other_format(self.beginning)
+        if what:
             self.close()
-            raise LoadError(f"{path}: {why}")
+            raise LoadError(f"{path}: is {what}: {remedy}.")
 
     def __iter__(self) -> Iterator[str]:
         return self

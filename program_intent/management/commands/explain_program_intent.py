@@ -7,6 +7,7 @@ from django.db import router
 
 from program_intent import api, conf
 from program_intent.exceptions import InvalidIntent
+from program_intent.management import outputs
 from program_intent.management.options import add_moments, in_one_line
 from program_intent.models import ProgramIntent
 from program_intent.validation.learners import Learners
@@ -29,7 +30,7 @@ class Command(BaseCommand):
                 as_of=options["as_of"],
                 known_at=options["known_at"],
             )
-        self.stdout.write(str(explanation))
+            outputs.tell(self.stdout, str(explanation))
 
 
 def _key(learner: str) -> Any:

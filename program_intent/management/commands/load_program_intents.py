@@ -1,8 +1,6 @@
 """``manage.py load_program_intents``: options in, report out."""
 
 import argparse
-import errno
-import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -66,9 +64,9 @@ class Command(BaseCommand):
         parser.add_argument("--no-progress", action="store_true", help="No progress bar, also on a terminal.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self.stderr = OutputWrapper(outputs.Heard(self.stderr._out))  # type: ignore[arg-type]  # it needs no more
         _refuse_learner_field(options["learner_field"])
         zone = _zone(options["assume_timezone"])
-        self.stderr = OutputWrapper(outputs.Heard(self.stderr._out))  # type: ignore[arg-type]  # it needs no more
         self._told = LoadReport(0, 0, 0, 0, 0.0, options["dry_run"]), "refused"
         started, message = timezone.now(), ""
         with _in_one_line(), ExitStack() as stack:
@@ -140,16 +138,7 @@ class Command(BaseCommand):
         if options["verbosity"] == 0:
             return
         shown = {name: f"{value:,}" if type(value) is int else str(value) for name, value in asdict(counts).items()}
-        with outputs.writing("standard output"):
-            if self.stdout._out is None:  # how Python starts where it is closed
-                raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-            try:
-                self.stdout.write("\n".join(f"{name:<10}{value:>14}" for name, value in shown.items()))
-                self.stdout.flush()
-            except OSError:
-                # Or Python tries once more when it ends.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stdout.fileno())
-                raise
+        outputs.tell(self.stdout, "\n".join(f"{name:<10}{value:>14}" for name, value in shown.items()))
 
 
 @contextmanager
