@@ -62,17 +62,16 @@ class Lines:
 
     def ahead(self) -> list[str]:
         """The next lines, as many as are read at once, without taking them; none at the end."""
-        size = sum(map(len, self._ahead))
+        ahead, readline = self._ahead, self._text.readline
+        size = sum(map(len, ahead))
         try:
-            while not self._break and len(self._ahead) < BLOCK and size < LONGEST:
-                if not (line := self._text.readline(LONGEST)):
-                    break
+            while not self._break and len(ahead) < BLOCK and size < LONGEST and (line := readline(LONGEST)):
+                ahead.append(line)
+                size += len(line)
                 if len(line) == LONGEST and line[-1] not in "\r\n":
-                    where = f"{self.name}: line {self.number + len(self._ahead) + 1}"
+                    ahead.pop()
+                    where = f"{self.name}: line {self.number + len(ahead) + 1}"
                     self._break = LoadError(f"{where} is longer than 1 MiB: write one record per line.")
-                else:
-                    self._ahead.append(line)
-                    size += len(line)
         except (OSError, EOFError, zlib.error) as error:
             after = self.number + len(self._ahead)
             self._break = LoadError(f"{self.name}: breaks off after line {after}: {error}.")
