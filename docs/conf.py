@@ -26,7 +26,11 @@ Path(DOCS, "_build", "settings.rst").write_text("\n".join(ROWS))
 project = "program_intent"
 copyright = "the program_intent authors"
 release = __version__
-extensions = ["sphinx.ext.autodoc"]
+extensions = ["sphinx.ext.autodoc", "sphinx_copybutton"]
+# What is copied has no prompts and no answers.
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
+copybutton_line_continuation_character = "\\"
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"program_intent {release}"

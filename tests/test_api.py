@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import DatabaseError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given
@@ -372,3 +373,13 @@ def test_a_learner_is_matched_exactly_not_as_a_collation_would(name: str) -> Non
     assert outcome.status == "rejected"
     assert set(outcome.errors) == {"learner"}
     assert stored_intents() == []
+
+
+def test_an_async_view_records_and_asks_in_the_database_of_its_request() -> None:
+    learner = make_user()
+
+    async def view() -> tuple[bool, list[UUID]]:
+        _, is_new = await sync_to_async(record_intent)(**make_row(learner=learner))
+        return is_new, list(await sync_to_async(get_latest_certain_intents)(learner))
+
+    assert async_to_sync(view)() == (True, [PROGRAM])
