@@ -1,8 +1,12 @@
 """System checks: a broken setting is named before the first request, with a hint how to mend it."""
 
+from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime, timedelta, tzinfo
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -15,10 +19,15 @@ from django.db.models import Field, Model
 from program_intent.conf import SETTINGS
 from program_intent.models import ProgramIntent
 from program_intent.validation.learners import is_unique
+from program_intent.validation.times import EARLIEST
 from program_intent.validation.values import shown
 
 # What Django itself raises on first use of a user model, a database engine or a router that does not exist.
 _TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError)
+
+
+def _holding_intents() -> list[str]:
+    return [alias for alias in connections if router.allow_migrate_model(alias, ProgramIntent)]
 
 
 @register()
@@ -102,6 +111,42 @@ def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_times_of_databases(**kwargs: Any) -> list[CheckMessage]:
+    """E006 and W003: where times are stored without an offset, two moments are never stored as one."""
+    with suppress(*_TOLD_BY_DJANGO):
+        return [message for alias in _holding_intents() for message in _repeated_hours(connections[alias])]
+    return []
+
+
+def _repeated_hours(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    zone = None
+    if connection.settings_dict["TIME_ZONE"] and not connection.features.supports_timezones:
+        with suppress(ZoneInfoNotFoundError, ValueError, OSError):  # Django raises it on the first query
+            zone = connection.timezone
+    repeats = zone is not None and _puts_clocks_back(zone, 1970, 2100)
+    if zone is None or not (repeats or _puts_clocks_back(zone, EARLIEST.year, 1970)):
+        return
+    level, check, when = (Error, "E006", "are put back") if repeats else (Warning, "W003", "were put back before 1970")
+    yield level(
+        f"The database {connection.alias!r} stores times without an offset, in {zone}, where clocks {when}: "
+        "two moments of a repeated hour become one.",
+        hint=f'Leave out DATABASES[{connection.alias!r}]["TIME_ZONE"], or name a zone such as Etc/GMT+5, where clocks '
+        "are never put back. Convert the times that are stored already.",
+        id=f"program_intent.{check}",
+    )
+
+
+def _puts_clocks_back(zone: tzinfo, first: int, last: int) -> bool:
+    """Whether an offset falls from the first year to the end of the last.
+
+    Looked at every third day: in the time zone database nearly four lie between a fall and the rise that would hide it.
+    """
+    start, end = datetime(first, 1, 1, tzinfo=zone), datetime(last + 1, 1, 1, tzinfo=zone)
+    offsets = ((start + timedelta(days=day)).utcoffset() or timedelta() for day in range(0, (end - start).days + 3, 3))
+    return any(later < earlier for earlier, later in pairwise(offsets))
+
+
+@register()
 def check_one_database(**kwargs: Any) -> list[CheckMessage]:
     """E008: users and intents are written to one database, because an insert looks up the learner."""
     with suppress(*_TOLD_BY_DJANGO):
@@ -128,8 +173,8 @@ def check_sqlite_transactions(**kwargs: Any) -> list[CheckMessage]:
                 "or concurrent writes fail with 'database is locked', whatever the timeout.",
                 id="program_intent.W001",
             )
-            for alias in connections
-            if router.allow_migrate_model(alias, ProgramIntent) and _reads_before_writing(connections[alias])
+            for alias in _holding_intents()
+            if _reads_before_writing(connections[alias])
         ]
     return []
 

@@ -243,6 +243,61 @@ def test_other_engines_pass_with_atomic_requests(monkeypatch: pytest.MonkeyPatch
     assert found() == []
 
 
+ENGINES_WITHOUT_TIME_ZONES = ["django.db.backends.sqlite3", "django.db.backends.mysql"]
+CLOCKS = '"TIME_ZONE"], or name a zone such as Etc/GMT+5, where clocks are never put back. '
+CLOCKS_HINT = f"Leave out DATABASES['intents'][{CLOCKS}Convert the times that are stored already."
+
+
+@pytest.mark.parametrize("engine", ENGINES_WITHOUT_TIME_ZONES)
+@pytest.mark.parametrize("zone", ["Europe/London", "America/Bogota", "America/Boa_Vista", "Asia/Shanghai"])
+def test_e006_a_database_stores_times_in_a_zone_that_repeats_an_hour(
+    zone: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_databases(monkeypatch, default={}, intents={"ENGINE": engine, "TIME_ZONE": zone})
+    assert found() == [
+        Error(
+            f"The database 'intents' stores times without an offset, in {zone}, where clocks are put back: "
+            "two moments of a repeated hour become one.",
+            hint=CLOCKS_HINT,
+            id="program_intent.E006",
+        )
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES_WITHOUT_TIME_ZONES)
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "Africa/Johannesburg", "Asia/Kolkata"])
+def test_w003_a_database_stores_times_in_a_zone_that_repeated_an_hour_before_1970(
+    zone: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_databases(monkeypatch, default={}, intents={"ENGINE": engine, "TIME_ZONE": zone})
+    assert found() == [
+        Warning(
+            f"The database 'intents' stores times without an offset, in {zone}, where clocks "
+            "were put back before 1970: two moments of a repeated hour become one.",
+            hint=CLOCKS_HINT,
+            id="program_intent.W003",
+        )
+    ]
+
+
+@pytest.mark.parametrize("engine", ENGINES_WITHOUT_TIME_ZONES)
+@pytest.mark.parametrize("zone", [None, "UTC", "Etc/GMT+5", "Asia/Dubai", "Nowhere/Town", "Europe", "../x", ""])
+def test_a_zone_that_repeats_no_hour_passes_and_what_is_no_zone_is_left_to_django(
+    zone: str | None, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_databases(monkeypatch, default={"ENGINE": engine, "TIME_ZONE": zone})
+    assert found() == []
+
+
+def test_a_zone_that_repeats_an_hour_passes_where_times_are_stored_with_their_offset_or_no_intents_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    postgresql = {"ENGINE": "django.db.backends.postgresql", "TIME_ZONE": "Europe/London"}
+    use_databases(monkeypatch, default=postgresql, other={"TIME_ZONE": "Europe/London"})
+    with override_settings(DATABASE_ROUTERS=[IntentsInDefault()]):
+        assert found() == []
+
+
 class IntentsInDefault:
     """A router that keeps the intents out of every database but one."""
 
