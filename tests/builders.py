@@ -40,9 +40,13 @@ def make_row(**changes: Any) -> dict[str, Any]:
 
 
 def make_intent(**changes: Any) -> ProgramIntent:
-    """A stored intent; of a new user unless the test names one."""
-    learner = changes.pop("learner", None) or make_user()
-    return ProgramIntent.objects.create(**make_row(learner=learner, **changes))
+    """A stored intent; of a new user unless the test names one, and written now unless it says when, as fixtures do."""
+    intent = ProgramIntent(**make_row(learner=changes.pop("learner", None) or make_user(), **changes))
+    if "created" in changes:
+        intent.save_base(raw=True)
+    else:
+        intent.save()
+    return intent
 
 
 @contextmanager

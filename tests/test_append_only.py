@@ -11,9 +11,11 @@ from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.core import serializers
 from django.core.management import call_command
+from django.core.serializers.base import DeserializedObject
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.signals import post_delete
+from django.utils import timezone
 
 from program_intent.api import record_intent
 from program_intent.data import Certainty
@@ -299,12 +301,29 @@ def test_a_new_row_of_an_unknown_learner_is_refused(create: Callable[..., object
         (MOMENT.replace(year=1899), "Expected a time from 1900-01-01 to 9999-12-30, not "),
     ],
 )
-def test_the_time_of_writing_is_judged_too(created: Any, message: str) -> None:
+def test_the_time_of_writing_that_a_fixture_brings_is_judged(created: Any, message: str) -> None:
+    intent = ProgramIntent(**make_row(learner=make_user(), created=created))
     with pytest.raises(InvalidIntent) as refused:
-        make_intent(created=created, reason="NOT ONE")
-    assert set(refused.value.errors) == {"reason", "created"}
+        DeserializedObject(intent).save()
+    assert set(refused.value.errors) == {"created"}
     assert refused.value.errors["created"][0].startswith(message)
     assert table() == []
+
+
+@pytest.mark.parametrize("carried", [MOMENT, MOMENT.replace(year=2999), None, "yesterday"], ids=str)
+@pytest.mark.parametrize("create", [*CREATES.values(), *BY_USER.values()], ids=[*CREATES, *BY_USER])
+def test_a_new_row_is_written_now_whatever_the_instance_carries(create: Callable[..., object], carried: Any) -> None:
+    before = timezone.now()
+    create(**make_row(learner=make_user(), created=carried))
+    (intent,) = ProgramIntent.objects.all()
+    assert before <= intent.created <= timezone.now()
+
+
+def test_an_instance_is_written_when_it_is_saved_not_when_it_is_made() -> None:
+    intent = ProgramIntent(**make_row(learner=make_user()))
+    made = timezone.now()
+    intent.save()
+    assert made <= intent.created == ProgramIntent.objects.get().created
 
 
 def test_a_user_who_is_not_saved_yet_is_refused_in_the_words_of_the_api() -> None:

@@ -1,4 +1,4 @@
-"""Hosts with a user model of their own; a process has one AUTH_USER_MODEL, so each host is a process."""
+"""Hosts with models of their own; a process has one AUTH_USER_MODEL and one list of apps, so each host is a process."""
 
 import os
 import subprocess
@@ -14,8 +14,16 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.mark.parametrize("host", ["uuid_user", "text_user", "linked_user", "inherited_user"])
 def test_a_host_with_a_user_model_of_its_own_is_promised_the_same(host: str) -> None:
+    run(host, "promises")
+
+
+def test_a_host_that_subclasses_the_record_finds_its_doors_shut() -> None:
+    run("own_intents", "subclasses")
+
+
+def run(host: str, promises: str) -> None:
     settings = f"--ds=tests.hosts.{host}.settings"
-    command = [sys.executable, "-m", "pytest", "-q", settings, "tests/hosts/promises.py"]
+    command = [sys.executable, "-m", "pytest", "-q", settings, f"tests/hosts/{promises}.py"]
     environment = {**os.environ, "DATABASE": f"{test_settings.DATABASE}_{host}"}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

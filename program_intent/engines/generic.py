@@ -13,7 +13,7 @@ from django.db.models.functions import RowNumber
 
 from program_intent import rule
 from program_intent.data import FIELDS, Certainty, Intent
-from program_intent.exceptions import ChangesError, InvalidIntent
+from program_intent.exceptions import ChangesError
 
 # A judged row as the database stores it: learner, program, reason, certainty and time.
 Spelled = tuple[Any, ...]
@@ -65,14 +65,16 @@ class Generic:
         }
 
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:
-        return {key for row in prepared.rows if (key := self._insert_one(row, created)) is not None}
+        refused = self.refused(prepared)
+        rows = [row for position, row in enumerate(prepared.rows) if position not in refused]
+        return {key for row in rows if (key := self._insert_one(row, created)) is not None}
 
     def _insert_one(self, row: Spelled, created: datetime) -> int | None:
         intent = self.model(**_named(row), created=created)
         try:
             with transaction.atomic(using=self.connection.alias):
-                intent.save(using=self.connection.alias)
-        except (IntegrityError, InvalidIntent):  # stored already; may not be written
+                intent.save_base(raw=True, using=self.connection.alias)  # raw, for save() chooses when it was written
+        except IntegrityError:  # stored already
             return None
         return int(intent.pk)
 

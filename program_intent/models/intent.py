@@ -7,6 +7,7 @@ from django.conf import settings
 from django.db import connections, models, router
 from django.db.models.signals import pre_save
 from django.dispatch import receiver
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from model_utils.fields import AutoCreatedField
 
@@ -98,6 +99,10 @@ class ProgramIntent(models.Model):
             ),
         ]
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        pre_save.connect(admit_from_fixture, sender=cls)
+
     def __str__(self) -> str:
         return f"{self.learner_id}: {self.certainty} {self.program_uuid} ({self.reason})"
 
@@ -115,42 +120,52 @@ class ProgramIntent(models.Model):
     ) -> None:
         """Insert a new row, judged like every other door; a stored row is refused.
 
+        It is written now, whatever ``created`` it carries, but where it is raw: ``admit_from_fixture``.
+
         :raises AppendOnlyError: the row, or another with this primary key, is stored already.
         :raises InvalidIntent: a value is refused, or the learner does not exist.
         :raises django.db.IntegrityError: the same intent is stored already, as for any unique row in Django.
         """
         using = using or router.db_for_write(type(self), instance=self)
-        self._admit(using, look_up_learner=not raw)
-        super().save_base(raw=raw, using=using, **{**kwargs, "force_insert": True, "update_fields": None})
+        if not raw:
+            self._admit(using)
+            # Of this class, or a child's parent row would be updated.
+            kwargs |= {"force_insert": (ProgramIntent,), "update_fields": None}
+        super().save_base(raw=raw, using=using, **kwargs)
 
-    def _admit(self, using: str, *, look_up_learner: bool) -> None:
-        stored = type(self)._base_manager.using(using)
-        if not self._state.adding or (self.pk is not None and stored.filter(pk=self.pk).exists()):
-            raise AppendOnlyError("save() of a stored intent")
-        judged, self.created = self._judged(using)
-        if look_up_learner and _is_refused(judged, using):
+    def _admit(self, using: str) -> None:
+        self._refuse_stored(using)
+        judged = self._judged(using)
+        if _is_refused(judged, using):
             raise InvalidIntent({"learner": [unknown_learner(judged.learner)]})
-        self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp = judged
+        self._carry(judged, timezone.now())
+
+    def _admit_from_fixture(self, using: str) -> None:
+        self._refuse_stored(using)
+        try:
+            created = parse_timestamp(self.created)
+        except Refused as refusal:
+            raise InvalidIntent({"created": [str(refusal)]}) from None
+        self._carry(self._judged(using), created)
+
+    def _refuse_stored(self, using: str) -> None:
+        link: Any = self._meta.get_ancestor_link(ProgramIntent)  # of a child, which may carry its key there alone
+        keys = [key for key in (self.id, link and getattr(self, link.attname)) if key is not None]
+        if not self._state.adding or ProgramIntent._base_manager.using(using).filter(pk__in=keys).exists():
+            raise AppendOnlyError("save() of a stored intent")
+
+    def _judged(self, using: str) -> NewIntent:
+        values = (self._named_learner(), self.program_uuid, self.reason, self.certainty, self.effective_timestamp)
+        return Judge(connections[using])(values)
 
     def _named_learner(self) -> Any:
         """The primary key, or a user who had none when they were named."""
         key: Any = self.learner_id
         return self._state.fields_cache.get("learner") if key is None else key
 
-    def _judged(self, using: str) -> tuple[NewIntent, datetime]:
-        values = (self._named_learner(), self.program_uuid, self.reason, self.certainty, self.effective_timestamp)
-        errors: dict[str, list[str]] = {}
-        try:
-            judged = Judge(connections[using])(values)
-        except InvalidIntent as refused:
-            errors = refused.errors
-        try:
-            created = parse_timestamp(self.created)
-        except Refused as refusal:
-            errors["created"] = [str(refusal)]
-        if errors:
-            raise InvalidIntent(errors)
-        return judged, created
+    def _carry(self, judged: NewIntent, created: datetime) -> None:
+        self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp = judged
+        self.created = created
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("delete()")
@@ -168,9 +183,10 @@ def _is_refused(judged: NewIntent, using: str) -> bool:
 
 @receiver(pre_save, sender=ProgramIntent)
 def admit_from_fixture(instance: ProgramIntent, raw: bool, using: str, **kwargs: Any) -> None:
-    """Judge a fixture's row, because fixtures call Django's ``Model.save_base`` past ours.
+    """Judge a fixture's row, also a proxy's, because fixtures call Django's ``Model.save_base`` past ours.
 
-    They may name users that come later in the same file, so there alone the learner is not looked up.
+    They say when it was written. They may name users that come later in the same file, so there alone the learner is
+    not looked up. A child's fixture brings the child's own columns alone, and its parent's row apart.
     """
-    if raw:
-        instance._admit(using, look_up_learner=False)
+    if raw and instance._meta.concrete_model is ProgramIntent:
+        instance._admit_from_fixture(using)

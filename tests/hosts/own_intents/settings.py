@@ -1,0 +1,5 @@
+from test_settings import *  # noqa: F403
+from test_settings import DATABASES, INSTALLED_APPS
+
+DATABASES = {"default": DATABASES["default"]}
+INSTALLED_APPS = [*INSTALLED_APPS, "tests.hosts.own_intents"]
