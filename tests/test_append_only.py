@@ -1,10 +1,12 @@
 """Every door that could change, drop or smuggle in a row is shut."""
 
 import json
+import unittest
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -15,6 +17,7 @@ from django.core.serializers.base import DeserializedObject
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.db.models.signals import post_delete
+from django.test import TransactionTestCase
 from django.utils import timezone
 
 from program_intent.api import record_intent
@@ -80,7 +83,6 @@ SAVES: dict[str, Door] = {
         **make_row(learner=stored.learner, reason="CHANGED"), pk=stored.pk
     ),
     "a fixture": lambda stored: load_fixture(changed(stored)),
-    "a fixture with the same values": load_fixture,
     "user.program_intents.add()": lambda stored: stored.learner.program_intents.add(changed(stored), bulk=False),
     "update_or_create()": lambda stored: ProgramIntent.objects.update_or_create(
         pk=stored.pk, defaults={"reason": "CHANGED"}
@@ -213,6 +215,70 @@ def test_loaddata_of_a_stored_row_is_refused(stored: ProgramIntent, tmp_path: Pa
     with pytest.raises(AppendOnlyError):
         call_command("loaddata", str(fixture), verbosity=0)
     assert table() == before
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "xml"])
+def test_loaddata_of_identical_rows_passes_and_changes_nothing(form: str, tmp_path: Path) -> None:
+    """JSON cuts times to milliseconds; the stored ones keep their microseconds."""
+    make_intent(), make_intent()
+    fixture, before = tmp_path / f"intents.{form}", table()
+    call_command("dumpdata", "program_intent", format=form, output=str(fixture), verbosity=0)
+    for _ in range(2):
+        call_command("loaddata", str(fixture), verbosity=0)
+    assert table() == before
+
+
+OTHER_VALUES: dict[str, Any] = {
+    "program_uuid": UUID(int=1),
+    "reason": "CHANGED",
+    "certainty": "MAYBE",
+    "effective_timestamp": MOMENT + timedelta(microseconds=1),
+    "created": MOMENT,
+}
+
+
+@pytest.mark.parametrize("name", [*OTHER_VALUES, "learner"])
+def test_a_fixture_with_one_other_value_under_a_stored_key_is_refused(
+    name: str, stored: ProgramIntent, tmp_path: Path
+) -> None:
+    before = table()
+    setattr(stored, name, make_user() if name == "learner" else OTHER_VALUES[name])
+    fixture = tmp_path / "intents.xml"
+    fixture.write_text(serializers.serialize("xml", [stored]))
+    with pytest.raises(AppendOnlyError):
+        call_command("loaddata", str(fixture), verbosity=0)
+    assert table() == before
+
+
+def test_a_fixture_with_a_stored_intent_under_another_key_is_an_integrity_error(
+    stored: ProgramIntent, tmp_path: Path
+) -> None:
+    before = table()
+    stored.pk += 1
+    fixture = tmp_path / "intents.xml"
+    fixture.write_text(serializers.serialize("xml", [stored]))
+    with pytest.raises(IntegrityError):
+        call_command("loaddata", str(fixture), verbosity=0)
+    assert table() == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_test_case_with_serialized_rollback_has_the_rows_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class TwoTests(TransactionTestCase):
+        serialized_rollback = True
+
+        def test_first(self) -> None:
+            assert ProgramIntent.objects.count() == 1
+
+        test_second = test_first
+
+    make_intent()
+    contents = connection.creation.serialize_db_to_string()
+    monkeypatch.setattr(connection, "_test_serialized_contents", contents, raising=False)
+    result = unittest.TestResult()
+    for name in ("test_first", "test_second"):  # the first one finds the rows, the second one an empty table
+        TwoTests(name)(result)
+    assert (result.testsRun, result.errors, result.failures) == (2, [], [])
 
 
 def test_loaddata_of_new_rows_stores_them_normalised_also_before_their_users(tmp_path: Path) -> None:

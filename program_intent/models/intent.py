@@ -1,5 +1,6 @@
 """The record, and the doors that keep it append-only."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -12,13 +13,16 @@ from django.utils.translation import gettext_lazy as _
 from model_utils.fields import AutoCreatedField
 
 from program_intent import engines
-from program_intent.data import Certainty
+from program_intent.data import Certainty, Intent
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
 from program_intent.models.fields import CodePointCharField
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import unknown_learner
 from program_intent.validation.times import parse_timestamp
 from program_intent.validation.values import Refused
+
+# All but the primary key.
+_CARRIED = Intent.__match_args__[1:]
 
 
 class ProgramIntentQuerySet(models.QuerySet["ProgramIntent"]):
@@ -138,15 +142,18 @@ class ProgramIntent(models.Model):
         judged = self._judged(using)
         if _is_refused(judged, using):
             raise InvalidIntent({"learner": [unknown_learner(judged.learner)]})
-        self._carry(judged, timezone.now())
+        self._carry((*judged, timezone.now()))
 
     def _admit_from_fixture(self, using: str) -> None:
-        self._refuse_stored(using)
         try:
             created = parse_timestamp(self.created)
         except Refused as refusal:
             raise InvalidIntent({"created": [str(refusal)]}) from None
-        self._carry(self._judged(using), created)
+        told = (*self._judged(using), created)
+        stored = ProgramIntent._base_manager.using(using).filter(pk=self.pk).values_list(*_CARRIED).first()
+        if stored and not all(map(_is_told, stored, told)):
+            raise AppendOnlyError("save() of a stored intent")
+        self._carry(stored or told)
 
     def _refuse_stored(self, using: str) -> None:
         link: Any = self._meta.get_ancestor_link(ProgramIntent)  # of a child, which may carry its key there alone
@@ -163,12 +170,19 @@ class ProgramIntent(models.Model):
         key: Any = self.learner_id
         return self._state.fields_cache.get("learner") if key is None else key
 
-    def _carry(self, judged: NewIntent, created: datetime) -> None:
-        self.learner_id, self.program_uuid, self.reason, self.certainty, self.effective_timestamp = judged
-        self.created = created
+    def _carry(self, values: Iterable[Any]) -> None:
+        for name, value in zip(_CARRIED, values, strict=True):
+            setattr(self, name, value)
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("delete()")
+
+
+def _is_told(stored: Any, told: Any) -> bool:
+    """Whether a fixture tells what is stored; in JSON, Django cuts times to milliseconds."""
+    return told == stored or (
+        isinstance(stored, datetime) and told == stored.replace(microsecond=stored.microsecond // 1000 * 1000)
+    )
 
 
 def engine_of(using: str) -> engines.Engine:
@@ -185,8 +199,9 @@ def _is_refused(judged: NewIntent, using: str) -> bool:
 def admit_from_fixture(instance: ProgramIntent, raw: bool, using: str, **kwargs: Any) -> None:
     """Judge a fixture's row, also a proxy's, because fixtures call Django's ``Model.save_base`` past ours.
 
-    They say when it was written. They may name users that come later in the same file, so there alone the learner is
-    not looked up. A child's fixture brings the child's own columns alone, and its parent's row apart.
+    They say when it was written. A stored row that is told as it is stays, and passes. Users may come later in the
+    same file, so there alone the learner is not looked up. A child's fixture brings the child's own columns alone, and
+    its parent's row apart.
     """
     if raw and instance._meta.concrete_model is ProgramIntent:
         instance._admit_from_fixture(using)

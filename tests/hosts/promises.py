@@ -28,7 +28,7 @@ from program_intent.api import (
     record_intent,
     record_intents,
 )
-from program_intent.data import Certainty
+from program_intent.data import Certainty, Intent
 from program_intent.engines.generic import Generic
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
@@ -181,6 +181,14 @@ def test_deleting_a_user_takes_the_intents_along(learner: Any) -> None:
     make_intent(learner=learner)
     learner.delete()
     assert list(ProgramIntent.objects.all()) == [kept]
+
+
+def test_a_fixture_of_stored_rows_passes_and_changes_nothing(learner: Any, tmp_path: Path) -> None:
+    intent = make_intent(learner=learner)
+    fixture = tmp_path / "intents.json"
+    call_command("dumpdata", "program_intent", output=str(fixture), verbosity=0)
+    call_command("loaddata", str(fixture), verbosity=0)
+    assert list(ProgramIntent.objects.values()) == [{name: getattr(intent, name) for name in Intent.__match_args__}]
 
 
 @pytest.mark.parametrize("names", ["pk", "username"])
