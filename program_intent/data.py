@@ -21,6 +21,11 @@ class Certainty(StrEnum):
     MAYBE = "MAYBE"
 
 
+def in_utc(moment: datetime) -> str:
+    """A moment that is in UTC as it goes out: with ``Z``, whatever the host's time zone and formats."""
+    return moment.isoformat().replace("+00:00", "Z")
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """One stored intent. Both times are aware and in UTC; ``learner_id`` is the user's primary key."""
@@ -32,6 +37,18 @@ class Intent:
     certainty: Certainty
     effective_timestamp: datetime
     created: datetime
+
+    def as_dict(self) -> dict[str, int | str]:
+        """Ready for JSON, and without a query: integers as they are, the rest as texts, times as REST writes them."""
+        return {
+            "id": self.id,
+            "learner_id": self.learner_id if isinstance(self.learner_id, int) else str(self.learner_id),
+            "program_uuid": str(self.program_uuid),
+            "reason": self.reason,
+            "certainty": str(self.certainty),
+            "effective_timestamp": in_utc(self.effective_timestamp),
+            "created": in_utc(self.created),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +107,8 @@ class Explanation:
     def __str__(self) -> str:
         # A key may be any text, and this one goes to a terminal.
         learner = repr(self.learner_id) if isinstance(self.learner_id, str) else self.learner_id
-        known = f", as known at {_shown(self.known_at)}" if self.known_at else ""
-        lines = [f"Learner {learner}, program {self.program_uuid}, as of {_shown(self.as_of)}{known}:"]
+        known = f", as known at {in_utc(self.known_at)}" if self.known_at else ""
+        lines = [f"Learner {learner}, program {self.program_uuid}, as of {in_utc(self.as_of)}{known}:"]
         verdicts = [(each.clause.words, each.intent) for each in (*self.lost, *self.not_counted)]
         if self.winner:
             verdicts = [("the answer", self.winner), *verdicts]
@@ -105,12 +122,8 @@ class Explanation:
 def _table(verdicts: Iterable[tuple[str, Intent]]) -> Iterator[str]:
     rows: list[tuple[str, ...]] = [("verdict", "certainty", "effective_timestamp", "created", "reason")]
     for verdict, intent in verdicts:
-        times = _shown(intent.effective_timestamp), _shown(intent.created)
+        times = in_utc(intent.effective_timestamp), in_utc(intent.created)
         rows.append((verdict, intent.certainty, *times, intent.reason))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _shown(moment: datetime) -> str:
-    return moment.isoformat().replace("+00:00", "Z")

@@ -7,22 +7,28 @@ class ProgramIntentError(Exception):
     """Root of all errors raised by program_intent."""
 
 
+# Their message is made when it is asked for: copy, pickle and task queues make an exception again from its ``args``.
+
+
 class InvalidIntent(ProgramIntentError):
     """An intent was refused; ``errors`` maps each field name to its list of messages."""
 
     def __init__(self, errors: Mapping[str, list[str]]) -> None:
         self.errors: dict[str, list[str]] = dict(errors)
-        super().__init__("; ".join(f"{field}: {' '.join(messages)}" for field, messages in errors.items()))
+        super().__init__(self.errors)
 
-    def __reduce__(self) -> tuple[type["InvalidIntent"], tuple[dict[str, list[str]]]]:
-        return type(self), (self.errors,)
+    def __str__(self) -> str:
+        return "; ".join(f"{field}: {' '.join(messages)}" for field, messages in self.errors.items())
 
 
 class AppendOnlyError(ProgramIntentError):
     """Intents are never modified or deleted: record a new intent with program_intent.api.record_intent."""
 
     def __init__(self, attempted: str) -> None:
-        super().__init__(f"{attempted} is refused. {type(self).__doc__}")
+        super().__init__(attempted)
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is refused. {type(self).__doc__}"
 
 
 class ChangesError(ProgramIntentError):

@@ -1,10 +1,14 @@
 """Recording from Python: what is stored, what is told, and that everything is stored once."""
 
+import copy
+import json
 import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,14 +19,15 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
-from program_intent import api, engines
+from program_intent import api, engines, exceptions
 from program_intent.api import get_latest_certain_intents, record_intent, record_intents
 from program_intent.data import FIELDS, Certainty, Intent, Outcome
-from program_intent.exceptions import InvalidIntent, ProgramIntentError
+from program_intent.exceptions import AppendOnlyError, ChangesError, InvalidIntent, LoadError, ProgramIntentError
 from program_intent.models import ProgramIntent
 from program_intent.store.record import record
 from tests import strategies
 from tests.builders import MOMENT, PROGRAM, make_row, make_user, rolled_back
+from tests.rest import LATEST, client_of
 from tests.strategies import generated
 
 NOBODY = 2**31 - 1
@@ -331,10 +336,89 @@ def test_the_values_that_cross_the_api_are_frozen(learner: Any) -> None:
     assert pickle.loads(pickle.dumps(outcome)) == outcome
 
 
-def test_an_invalid_intent_can_be_pickled_with_its_errors() -> None:
-    error = InvalidIntent({"reason": ["This field is required."]})
-    copy = pickle.loads(pickle.dumps(error))
-    assert (copy.errors, str(copy)) == (error.errors, "reason: This field is required.")
+ERRORS = [
+    ProgramIntentError("one", 2),
+    InvalidIntent({"reason": ["This field is required."], "learner": ["No user.", "None."]}),
+    AppendOnlyError("update()"),
+    ChangesError("Changes cannot be followed on oracle."),
+    LoadError("a.csv: is empty."),
+]
+
+
+def pickled(protocol: int, error: Exception) -> Any:
+    return pickle.loads(pickle.dumps(error, protocol))
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{f"pickle protocol {each}": partial(pickled, each) for each in range(pickle.HIGHEST_PROTOCOL + 1)},
+    "args, as Celery's JSON does": lambda error: type(error)(*json.loads(json.dumps(error.args))),
+}
+
+
+def test_there_is_an_error_of_each_class() -> None:
+    classes = [each for each in vars(exceptions).values() if isinstance(each, type) and issubclass(each, Exception)]
+    assert [type(error) for error in ERRORS] == classes
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_an_error_survives_copy_and_pickle_whole(error: Exception, duplicate: Callable[[Any], Any]) -> None:
+    copied = duplicate(error)
+    assert (type(copied), str(copied), copied.args) == (type(error), str(error), error.args)
+    assert vars(copied) == vars(error)
+
+
+@pytest.mark.parametrize("duplicate", [*COPIES.values()][:-1], ids=[*COPIES][:-1])
+def test_what_a_host_adds_to_an_error_survives_too(duplicate: Callable[[Any], Any]) -> None:
+    for error in (InvalidIntent({"reason": ["Bad."]}), AppendOnlyError("update()")):
+        error.add_note("row 5")
+        assert duplicate(error).__notes__ == ["row 5"]
+
+
+def test_the_messages_of_errors_say_what_was_refused() -> None:
+    assert [str(error) for error in ERRORS[1:3]] == [
+        "reason: This field is required.; learner: No user. None.",
+        "update() is refused. Intents are never modified or deleted: "
+        "record a new intent with program_intent.api.record_intent.",
+    ]
+
+
+def test_an_intent_as_a_dictionary_is_ready_for_json_without_a_query(learner: Any) -> None:
+    intent, _ = record_intent(**make_row(learner=learner))
+    with CaptureQueriesContext(connection) as queries:
+        told = intent.as_dict()
+    assert len(queries) == 0
+    assert json.loads(json.dumps(told)) == told
+    assert tuple(told) == Intent.__match_args__
+    assert told == {
+        "id": intent.id,
+        "learner_id": learner.pk,
+        "program_uuid": "51032e48-04ca-5d43-901a-80cd294a21e1",
+        "reason": "BUNDLE_PURCHASE",
+        "certainty": "CERTAIN_YES",
+        "effective_timestamp": "2022-04-12T08:30:00.123456Z",
+        "created": intent.created.isoformat().replace("+00:00", "Z"),
+    }
+    assert type(told["certainty"]) is str
+
+
+@pytest.mark.parametrize(
+    ("key", "told"), [(7, 7), ("ada", "ada"), (UUID(int=1), str(UUID(int=1))), (Decimal("1.50"), "1.50")]
+)
+def test_an_intent_as_a_dictionary_has_a_key_of_any_type(key: Any, told: object) -> None:
+    intent = Intent(1, key, PROGRAM, "VISITED", Certainty.MAYBE, MOMENT, MOMENT)
+    assert intent.as_dict()["learner_id"] == told
+
+
+def test_an_intent_tells_its_times_as_rest_does(learner: Any) -> None:
+    for number in (0, 5, 120_000):
+        intent, _ = record_intent(**make_row(learner=learner, effective_timestamp=MOMENT.replace(microsecond=number)))
+        (answered,) = client_of(learner).get(LATEST).json()
+        told = intent.as_dict()
+        for name in ("effective_timestamp", "created"):
+            assert answered[name] == told[name]
 
 
 @pytest.mark.parametrize("name", api.__all__)

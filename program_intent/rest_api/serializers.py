@@ -6,7 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from program_intent.data import FIELDS, Certainty, Clause, Intent
+from program_intent.data import FIELDS, Certainty, Clause, Intent, in_utc
 
 CERTAINTIES = [each.value for each in Certainty]
 CLAUSES = [each.value for each in Clause]
@@ -20,11 +20,6 @@ class LearnerField(serializers.Field[Any, Any, Any, Any]):
 
     def to_representation(self, learner_id: Any) -> Any:
         return self.context["learners"].get(learner_id)
-
-
-def in_utc(moment: datetime) -> str:
-    """With ``Z``, whatever the host's time zone and ``DATETIME_FORMAT``; the moment is in UTC."""
-    return moment.isoformat().replace("+00:00", "Z")
 
 
 class MomentField(serializers.DateTimeField):
