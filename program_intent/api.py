@@ -69,7 +69,7 @@ def record_intents(rows: Iterable[Mapping[str, Any]], *, learner_field: str = "p
     """Record many intents at once: one outcome per row, in the same order; the good are kept, the bad refused.
 
     :param rows: mappings with the keys learner, program_uuid, reason, certainty and, optionally,
-        effective_timestamp, with the values that :func:`record_intent` takes.
+        effective_timestamp, with the values that :func:`record_intent` takes. A row with another key is refused.
     :param learner_field: the user model's field whose values name the learners; a name that several users bear is
         refused. A user is known by primary key under any.
     """

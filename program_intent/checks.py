@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
@@ -20,7 +19,7 @@ from program_intent.conf import SETTINGS
 from program_intent.models import ProgramIntent
 from program_intent.validation.learners import is_unique
 from program_intent.validation.times import EARLIEST
-from program_intent.validation.values import shown
+from program_intent.validation.values import did_you_mean, shown
 
 # What Django itself raises on first use of a user model, a database engine or a router that does not exist.
 _TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError)
@@ -57,11 +56,9 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _unknown_key(key: Any) -> Error:
-    close = get_close_matches(shown(key).upper(), SETTINGS, n=1)
-    meant = f"Did you mean {close[0]}? " if close else ""
     return Error(
         f"PROGRAM_INTENT has the unknown key {shown(key)}.",
-        hint=f"{meant}The keys are {', '.join(SETTINGS)}.",
+        hint=f"{did_you_mean(key, SETTINGS)}The keys are {', '.join(SETTINGS)}.",
         id="program_intent.E002",
     )
 

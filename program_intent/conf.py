@@ -31,6 +31,13 @@ SETTINGS = {
         why="The most rows that one REST call may post, the most learners that it may ask about, and the most entries "
         "of a page. It bounds a request's memory and lock time. A load's batches have bounds of their own.",
     ),
+    "IGNORED_PARAMETERS": Setting(
+        default=(),
+        kind="a list or tuple of str",
+        fits=lambda value: isinstance(value, list | tuple) and all(isinstance(each, str) for each in value),
+        why="Names that REST ignores in a query and in a body, such as what a gateway adds to each URL; any other that "
+        "a call does not know is refused.",
+    ),
 }
 
 
@@ -48,3 +55,7 @@ def learner_lookup_field() -> str:
 
 def max_batch_size() -> int:
     return int(_get("MAX_BATCH_SIZE"))
+
+
+def ignored_parameters() -> tuple[str, ...]:
+    return tuple(_get("IGNORED_PARAMETERS"))

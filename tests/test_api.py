@@ -182,6 +182,39 @@ def test_one_intent_raises_where_many_would_reject(
     assert stored_intents() == []
 
 
+KNOWN = "Known: learner, program_uuid, reason, certainty, effective_timestamp."
+
+
+@pytest.mark.parametrize(
+    ("key", "errors"),
+    [
+        ("effective_time", {"effective_time": [f"Unknown. Did you mean effective_timestamp? {KNOWN}"]}),
+        ("Learner", {"Learner": [f"Unknown. Did you mean learner? {KNOWN}"]}),
+        ("reason\u200b", {r"reason\u200b": [f"Unknown. Did you mean reason? {KNOWN}"]}),
+        ("user_id", {"user_id": [f"Unknown. {KNOWN}"]}),
+        ("", {"": [f"Unknown. {KNOWN}"]}),
+        ("\0\ud800", {r"\x00\ud800": [f"Unknown. {KNOWN}"]}),
+        ("a" * 10**6, {"a" * 76 + "...": [f"Unknown. {KNOWN}"]}),
+        (5, {"5": [f"Unknown. {KNOWN}"]}),
+        (None, {"None": [f"Unknown. {KNOWN}"]}),
+    ],
+    ids=lambda value: ascii(value)[:20] if not isinstance(value, dict) else "",
+)
+def test_a_row_with_an_unknown_key_is_refused_under_its_name_with_the_nearest_key(
+    learner: Any, key: Any, errors: dict[str, list[str]]
+) -> None:
+    good = make_row(learner=learner)
+    refused, kept = record_intents([{**good, key: "x"}, good])
+    assert refused == Outcome("rejected", None, errors)
+    assert [kept.intent] == stored_intents()
+
+
+def test_an_unknown_key_is_told_beside_refused_values_and_of_many_the_first_ten(learner: Any) -> None:
+    row = {**make_row(learner=learner, certainty="YES"), **dict.fromkeys(map(str, range(100_000)))}
+    (outcome,) = record_intents([row])
+    assert list(outcome.errors) == ["certainty", *map(str, range(10))]
+
+
 def test_no_rows_have_no_outcomes() -> None:
     assert record_intents([]) == []
     assert record_intents(iter(())) == []

@@ -14,7 +14,7 @@ from django.test.utils import isolate_apps
 from program_intent import checks
 from program_intent.management.commands import load_program_intents
 
-KEYS = "The keys are LEARNER_LOOKUP_FIELD, MAX_BATCH_SIZE."
+KEYS = "The keys are LEARNER_LOOKUP_FIELD, MAX_BATCH_SIZE, IGNORED_PARAMETERS."
 UNIQUE_FIELDS = "Name learners by pk or by a unique field: id, username."
 
 
@@ -63,6 +63,18 @@ def test_e003_max_batch_size_is_not_a_positive_int(value: object) -> None:
             Error(
                 f"PROGRAM_INTENT['MAX_BATCH_SIZE'] is {value!r}, not an int above 0.",
                 hint="The default is 1000.",
+                id="program_intent.E003",
+            )
+        ]
+
+
+@pytest.mark.parametrize("value", [None, "utm_source", ["utm_source", 1], {"utm_source"}])
+def test_e003_ignored_parameters_is_not_a_list_of_str(value: object) -> None:
+    with override_settings(PROGRAM_INTENT={"IGNORED_PARAMETERS": value}):
+        assert found() == [
+            Error(
+                f"PROGRAM_INTENT['IGNORED_PARAMETERS'] is {value!r}, not a list or tuple of str.",
+                hint="The default is ().",
                 id="program_intent.E003",
             )
         ]

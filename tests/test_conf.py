@@ -7,7 +7,7 @@ from program_intent import checks, conf
 
 
 def test_a_host_that_sets_nothing_gets_the_defaults() -> None:
-    assert (conf.learner_lookup_field(), conf.max_batch_size()) == ("pk", 1000)
+    assert (conf.learner_lookup_field(), conf.max_batch_size(), conf.ignored_parameters()) == ("pk", 1000, ())
 
 
 @pytest.mark.parametrize("configured", [{}, {"MAX_BATCH_SIZE": 5}])

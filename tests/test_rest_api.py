@@ -800,11 +800,12 @@ client.force_authenticate(User.objects.create(username="ada"))
 answers += [client.post(url, row, format="json"), client.get(url + "latest-certain/")]
 answers += [client.post(url, 5, format="json"), client.post(url, '{"reason": NaN}', content_type="application/json")]
 of_program = "/api/v1/programs/" + row["program_uuid"] + "/"
-reads = [url + "?limit=1&reason=BUNDLE_PURCHASE", url + "explain/?program_uuid=" + row["program_uuid"]]
+reads = [url + "?limit=1&reason=BUNDLE_PURCHASE&learner=1"]
+reads += [url + "explain/?learner=1&program_uuid=" + row["program_uuid"]]
 reads += [url + "changes/", of_program + "latest-certain/", of_program + "counts/"]
 answers += [client.get(reads[-1])]
 client.force_authenticate(User.objects.create(username="root", is_superuser=True))
-answers += [client.get(read + ("&" if "?" in read else "?") + "learner=1") for read in reads]
+answers += [client.get(read) for read in reads]
 answers += [client.post(url + "latest-certain/query/", {"learners": [1]}, format="json")]
 # It lacks rest_framework among its apps, and so the templates of the pages for people.
 answers += [client.get(reads[-1], headers={"Accept": "text/html,*/*;q=0.8"})]

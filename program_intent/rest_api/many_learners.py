@@ -21,12 +21,13 @@ from program_intent.rest_api.parameters import (
     AFTER_LEARNER,
     AS_OF,
     CERTAINTY,
+    IN_QUERY_BODY,
     KNOWN_AT,
     LIMIT,
     PROGRAM_IN_PATH,
 )
 from program_intent.rest_api.parsers import JSONParser
-from program_intent.rest_api.queries import Query, operation
+from program_intent.rest_api.queries import Query, operation, refuse_unknown
 from program_intent.rest_api.serializers import (
     LearnerIntentsSerializer,
     ProgramIntentChangesSerializer,
@@ -83,6 +84,7 @@ class LatestCertainQueryView(ManyLearnersView):
         if not isinstance(body, dict):
             message = f"Expected an object with a list of learners, not {shown(body)}."
             raise ValidationError({"non_field_errors": [message]})
+        refuse_unknown(body, IN_QUERY_BODY)
         learners = query.parsed("learners", bounded_list, body.get("learners"))
         programs = body.get("program_uuids")
         if programs is not None:

@@ -106,6 +106,7 @@ LIMIT = Parameter(
     description="How many are on a page: 100 if left out, at most `MAX_BATCH_SIZE`.",
     example=("A small page", 20),
 )
+IN_QUERY_BODY = tuple(LearnersQuerySerializer().fields)
 EVERY = (
     LEARNER,
     PROGRAMS,
@@ -122,6 +123,6 @@ EVERY = (
 
 
 class ProgramIntentQueryErrorsSerializer(ErrorsSerializer):
-    """Parameter to messages; `non_field_errors` where the query as a whole is refused."""
+    """Parameter to messages, also of an unknown one; `non_field_errors` where the query as a whole is refused."""
 
-    names = (*(each.name for each in EVERY), *LearnersQuerySerializer().fields)
+    names = (*(each.name for each in EVERY), *IN_QUERY_BODY)

@@ -1,6 +1,6 @@
 """What an operation is asked: a request, who asks, and the values of the parameters that it takes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from typing import Any
 
@@ -8,11 +8,13 @@ from django.http.response import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
+from rest_framework.settings import api_settings
 from rest_framework.views import APIView
 
+from program_intent import conf
 from program_intent.read.parameters import Parameters, read_from
 from program_intent.rest_api.callers import VIEW, Caller
-from program_intent.validation.values import REQUIRED
+from program_intent.validation.values import REQUIRED, unknown_names
 
 
 class Query(Parameters):
@@ -22,12 +24,14 @@ class Query(Parameters):
         super().__init__(caller.using)
         self.request, self.caller = request, caller
 
-    def values(self, parameters: Iterable["Parameter"], path: Mapping[str, str]) -> dict[str, Any]:
+    def values(self, parameters: Sequence["Parameter"], path: Mapping[str, str]) -> dict[str, Any]:
         """The value of each parameter by its name.
 
-        :raises ValidationError: one is missing, or given more often than it may be.
+        :raises ValidationError: one is missing, unknown, or given more often than it may be.
         """
         given = self.request.query_params
+        known = [each.name for each in parameters if each.name not in path]
+        refuse_unknown(given, known, api_settings.URL_FORMAT_OVERRIDE)
         texts = {each: [path[each.name]] if each.name in path else given.getlist(each.name) for each in parameters}
         repeated = {
             each.name: [f"Expected one value, not {len(found)}."]
@@ -43,6 +47,13 @@ class Query(Parameters):
             raise ValidationError({parameter.name: [REQUIRED]})
         given = texts if parameter.many else next(iter(texts), None)
         return self.parsed(parameter.name, partial(parameter.parse, self), given)
+
+
+def refuse_unknown(given: Iterable[str], known: Collection[str], *ignored: str | None) -> None:
+    """:raises ValidationError: with a message under each name that is neither known nor ignored."""
+    taken = {*known, *ignored, *conf.ignored_parameters()}
+    if unknown := [name for name in given if name not in taken]:
+        raise ValidationError(unknown_names(unknown, known))
 
 
 class Parameter(OpenApiParameter):

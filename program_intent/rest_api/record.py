@@ -8,7 +8,7 @@ from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.response import Response
 
 from program_intent import api, conf
-from program_intent.data import Outcome
+from program_intent.data import FIELDS, Outcome
 from program_intent.read.parameters import written_to
 from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.callers import ADD, Caller
@@ -22,7 +22,7 @@ class RecordView(IntentsView):
     def post(self, query: Query) -> Response:
         caller, body = query.caller, query.request.data
         if isinstance(body, QueryDict):
-            body = body.dict()
+            body = {name: value for name, value in body.dict().items() if name != "csrfmiddlewaretoken"}
         if isinstance(body, list):
             return self._record_batch(caller, body)
         row = completed(caller, body)
@@ -52,10 +52,11 @@ class RecordView(IntentsView):
 
 
 def completed(caller: Caller, row: Any) -> Any:
-    """The row, with the caller as the learner that it leaves out."""
-    if isinstance(row, dict) and row.get("learner") is None:
-        return {**row, "learner": ByKey(caller.pk)}
-    return row
+    """The row without what the host ignores, and with the caller as the learner that it leaves out."""
+    if not isinstance(row, dict):
+        return row
+    row = {name: value for name, value in row.items() if name in FIELDS or name not in conf.ignored_parameters()}
+    return {**row, "learner": ByKey(caller.pk)} if row.get("learner") is None else row
 
 
 def may_write(caller: Caller, row: Any) -> bool:

@@ -1,5 +1,6 @@
 """The shapes of bodies: what is answered, and what the OpenAPI schema says; ``validation`` alone judges input."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -73,9 +74,13 @@ class ErrorsSerializer(serializers.Serializer[Any]):
     def get_fields(self) -> "dict[str, serializers.Field[Any, Any, Any, Any]]":
         return {name: Messages(required=False) for name in (*self.names, "non_field_errors")}
 
+    def to_representation(self, errors: Mapping[str, list[str]]) -> dict[str, Any]:
+        """Whole: under the name of an unknown key too."""
+        return dict(errors)
+
 
 class ProgramIntentErrorsSerializer(ErrorsSerializer):
-    """Field name to messages; `non_field_errors` where the body as a whole is refused."""
+    """Field name to messages, also of an unknown one; `non_field_errors` where the body as a whole is refused."""
 
     names = FIELDS
 

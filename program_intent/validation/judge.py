@@ -12,7 +12,15 @@ from program_intent.exceptions import InvalidIntent
 from program_intent.validation import fast
 from program_intent.validation.learners import key_field, learner_parser
 from program_intent.validation.times import parse_timestamp
-from program_intent.validation.values import REQUIRED, Refused, parse_certainty, parse_reason, shown, uuid_parser
+from program_intent.validation.values import (
+    REQUIRED,
+    Refused,
+    parse_certainty,
+    parse_reason,
+    shown,
+    unknown_names,
+    uuid_parser,
+)
 
 
 class NewIntent(NamedTuple):
@@ -94,15 +102,19 @@ class Judge:
             return None
 
     def row(self, row: object) -> NewIntent:
-        """Judge a mapping; other keys than ``FIELDS`` are ignored, as other columns of a file are.
+        """Judge a mapping, which has no other keys than ``FIELDS``: a misspelt time would be taken for now.
 
-        :raises InvalidIntent: as above, or under ``non_field_errors`` if it is no mapping.
+        :raises InvalidIntent: as above, under the name of an unknown key, or under ``non_field_errors`` if it is no
+            mapping.
         """
         if not isinstance(row, Mapping):
             raise InvalidIntent(
                 {"non_field_errors": [f"Expected an object with the fields of an intent, not {shown(row)}."]}
             )
-        return self(tuple(row.get(name) for name in FIELDS))
+        values = tuple(row.get(name) for name in FIELDS)
+        if unknown := [name for name in row if name not in FIELDS]:
+            raise InvalidIntent(self._errors(values) | unknown_names(unknown, FIELDS))
+        return self(values)
 
     def _parse_time(self, value: object) -> datetime:
         if value is None and self._default_time:

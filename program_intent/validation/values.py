@@ -1,8 +1,10 @@
 """The rules for one value; one that breaks a rule is refused in the words that every caller shows."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
+from difflib import get_close_matches
 from functools import lru_cache
+from itertools import islice
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -29,6 +31,25 @@ def shown(value: object) -> str:
     except Exception:  # any class of the host may come in here; 10**5000 has no repr either
         return f"a {type(value).__name__}"
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def unknown_names(names: Iterable[object], known: Collection[str]) -> dict[str, list[str]]:
+    """A message under each of the names, the first ten if there are more: a body may hold a hundred thousand."""
+    listed = ", ".join(known) or "none"
+    return {_shown_name(name): [f"Unknown. {did_you_mean(name, known)}Known: {listed}."] for name in islice(names, 10)}
+
+
+def did_you_mean(name: object, known: Collection[str]) -> str:
+    """The nearest of the known names as a question, empty if none is near."""
+    by_lower_case = {each.lower(): each for each in known}
+    close = get_close_matches(_shown_name(name).lower(), by_lower_case, n=1)
+    return f"Did you mean {by_lower_case[close[0]]}? " if close else ""
+
+
+def _shown_name(name: object) -> str:
+    """As :func:`shown`, without the quotes of a text."""
+    text = shown(name)
+    return text[1:].removesuffix(text[0]) if type(name) is str else text
 
 
 def parse_uuid(value: object) -> UUID:
