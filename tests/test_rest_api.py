@@ -27,11 +27,14 @@ from program_intent.models import ProgramIntent
 from program_intent.rest_api.base import IntentsView
 from tests.rest import (
     ADD,
+    EXPLAIN,
     LATEST,
     MAY_NOT_VIEW,
     NOBODY,
     OTHER_PROGRAM,
     PROGRAM,
+    QUERY,
+    READS,
     RECORD,
     TIME,
     VIEW,
@@ -746,6 +749,23 @@ def test_options_describe_the_calls(as_ada: APIClient) -> None:
 
 def test_a_host_reverses_the_urls_by_name() -> None:
     assert (reverse("program_intent:record"), reverse("program_intent:latest-certain")) == (RECORD, LATEST)
+
+
+@pytest.mark.parametrize("slash", ["/", ""], ids=["with", "without"])
+def test_every_path_answers_with_and_without_its_last_slash(ada: User, as_staff: APIClient, slash: str) -> None:
+    record(ada)
+    for url in READS:
+        parameters: dict[str, Any] = (
+            {"learner": ada.pk, "program_uuid": PROGRAM} if url in (RECORD, LATEST, EXPLAIN) else {}
+        )
+        assert answer(as_staff.get(url.removesuffix("/") + slash, parameters), 200)
+    assert answer(as_staff.post(QUERY.removesuffix("/") + slash, {"learners": [ada.pk]}, format="json"), 200)
+    assert answer(as_staff.post(RECORD.removesuffix("/") + slash, make_row(), format="json"), 201)
+
+
+def test_a_path_with_two_slashes_or_more_behind_it_is_404(as_staff: APIClient) -> None:
+    for wrong in (f"{RECORD}/", f"{LATEST}x", f"{RECORD}x"):
+        assert as_staff.get(wrong).status_code == 404
 
 
 def test_what_is_recorded_over_rest_is_told_in_python(ada: User, as_ada: APIClient) -> None:
