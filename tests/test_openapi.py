@@ -37,7 +37,7 @@ NAMES = {
     COUNTS: "program_counts",
 }
 STATUSES = {
-    "program_intents_record": {"200", "201", "400", "401", "403", "406", "413", "415", "429"},
+    "program_intents_record": {"200", "201", "400", "401", "403", "406", "413", "415", "422", "429"},
     "program_intents_history": {"200", "400", "401", "403", "406", "429"},
     "program_intents_latest_certain": {"200", "304", "400", "401", "403", "406", "412", "429"},
     "program_intents_latest_certain_query": {"200", "400", "401", "403", "406", "413", "415", "429"},
@@ -153,7 +153,7 @@ def test_the_tag_of_an_answer_is_documented(schema: Any) -> None:
 
 def test_every_body_and_parameter_has_examples_that_its_schema_allows(schema: Any) -> None:
     parts = {**dict(bodies(schema)), **dict(parameters(schema))}
-    assert len(parts) == 3 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3 + 8 + 8
+    assert len(parts) == 3 + 1 + 1 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3 + 8 + 8
     for place, part in parts.items():
         assert part["examples"], place
         for example in part["examples"].values():
@@ -217,6 +217,7 @@ def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monk
         "record 400 of a text": client.post(RECORD, "x", format="json"),
         "record 403": anonymous.post(RECORD, row, format="json"),
         "record 413": client.post(RECORD, "a" * 10**7, format="json"),
+        "record 422": client.post(f"{RECORD}?strict=true", [row, {}, 5], format="json"),
         "record 415": client.post(RECORD, "a", content_type="text/plain"),
         "latest_certain 200": client.get(LATEST),
         "latest_certain 412": client.get(LATEST, headers={"If-Match": '"a"'}),

@@ -274,6 +274,30 @@ def test_with_the_permission_an_array_is_of_many_learners(ada: User, bob: User, 
     assert batch["outcomes"][3]["errors"] == {"learner": ["Expected an integer that names a user, not 'x'."]}
 
 
+@pytest.mark.parametrize(("strict", "status"), [("true", 422), ("True", 422), ("false", 200)])
+def test_strict_tells_by_its_status_that_a_row_of_an_array_was_rejected(
+    as_ada: APIClient, strict: str, status: int
+) -> None:
+    rows = [make_row(certainty="YES"), make_row()]
+    batch = answer(as_ada.post(f"{RECORD}?strict={strict}", rows, format="json"), status)
+    assert (batch["created"], batch["duplicate"], batch["rejected"]) == (1, 0, 1)
+    assert [outcome["status"] for outcome in batch["outcomes"]] == ["rejected", "created"]
+    assert ProgramIntent.objects.count() == 1
+
+
+def test_strict_changes_nothing_where_no_row_is_rejected(as_ada: APIClient) -> None:
+    answer(as_ada.post(f"{RECORD}?strict=true", [make_row()], format="json"), 200)
+    answer(as_ada.post(f"{RECORD}?strict=true", make_row(reason="NEW"), format="json"), 201)
+    answer(as_ada.post(f"{RECORD}?strict=true", make_row(certainty="YES"), format="json"), 400)
+
+
+@pytest.mark.parametrize("text", ["", "1", "yes"])
+def test_strict_is_true_or_false(as_ada: APIClient, text: str) -> None:
+    errors = answer(as_ada.post(f"{RECORD}?strict={text}", [make_row()], format="json"), 400)
+    assert errors == {"strict": [f"Expected true or false, not {text!r}."]}
+    assert not ProgramIntent.objects.exists()
+
+
 def test_an_array_shares_one_creation_time(as_ada: APIClient) -> None:
     batch = answer(post(as_ada, [make_row(reason=f"R{n}") for n in range(20)]), 200)
     assert len({outcome["intent"]["created"] for outcome in batch["outcomes"]}) == 1

@@ -160,6 +160,11 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
             ),
             413: TOO_LARGE,
             415: unsupported("The body is neither JSON nor a form, or not in UTF-8"),
+            422: OpenApiResponse(
+                ProgramIntentBatchSerializer,
+                "With `strict`: the outcomes of an array of which a row was rejected; the good are kept",
+                [OpenApiExample("One of two was rejected", BATCH)],
+            ),
         },
     ),
     "history": partial(

@@ -4,7 +4,7 @@ from drf_spectacular.types import OpenApiTypes
 
 from program_intent.rest_api.examples import CHANGES, NEW
 from program_intent.rest_api.pages import parse_limit
-from program_intent.rest_api.queries import Parameter, Query, optional
+from program_intent.rest_api.queries import Parameter, Query, optional, parse_switch
 from program_intent.rest_api.serializers import CERTAINTIES, ErrorsSerializer, LearnersQuerySerializer
 from program_intent.validation.times import parse_timestamp
 from program_intent.validation.values import parse_certainty, parse_reason, parse_uuid
@@ -105,6 +105,13 @@ LIMIT = Parameter(
     parse=lambda query, text: parse_limit(text),
     description="How many are on a page: 100 if left out, at most `MAX_BATCH_SIZE`.",
     example=("A small page", 20),
+)
+STRICT = Parameter(
+    "strict",
+    OpenApiTypes.BOOL,
+    parse=lambda query, text: parse_switch(text),
+    description="If true, an array of which a row was rejected is answered 422, with the same body; the good are kept.",
+    example=("For tools that take every 2xx for success", True),
 )
 IN_QUERY_BODY = tuple(LearnersQuerySerializer().fields)
 EVERY = (

@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from program_intent import conf
 from program_intent.read.parameters import Parameters, read_from
 from program_intent.rest_api.callers import VIEW, Caller
-from program_intent.validation.values import REQUIRED, unknown_names
+from program_intent.validation.values import REQUIRED, Refused, shown, unknown_names
 
 
 class Query(Parameters):
@@ -77,6 +77,13 @@ class Parameter(OpenApiParameter):
 
 def optional(parse: Callable[[str], Any]) -> Callable[[Query, str | None], Any]:
     return lambda query, text: None if text is None else parse(text)
+
+
+def parse_switch(text: str | None) -> bool:
+    """Off if left out."""
+    if text is None or text.lower() in ("true", "false"):
+        return text is not None and text.lower() == "true"
+    raise Refused(f"Expected true or false, not {shown(text)}.")
 
 
 def operation(

@@ -12,19 +12,21 @@ from program_intent.data import FIELDS, Outcome
 from program_intent.read.parameters import written_to
 from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.callers import ADD, Caller
+from program_intent.rest_api.parameters import STRICT
 from program_intent.rest_api.queries import Query, operation
 from program_intent.rest_api.serializers import ProgramIntentBatchSerializer, ProgramIntentSerializer
 from program_intent.validation.learners import ByKey
 
 
 class RecordView(IntentsView):
-    @operation("record", permission=ADD, using=written_to)
-    def post(self, query: Query) -> Response:
+    @operation("record", STRICT, permission=ADD, using=written_to)
+    def post(self, query: Query, strict: bool) -> Response:
+        query.check()
         caller, body = query.caller, query.request.data
         if isinstance(body, QueryDict):
             body = {name: value for name, value in body.dict().items() if name != "csrfmiddlewaretoken"}
         if isinstance(body, list):
-            return self._record_batch(caller, body)
+            return self._record_batch(caller, body, strict=strict)
         row = completed(caller, body)
         if not may_write(caller, row):
             raise PermissionDenied(caller.refusal)
@@ -35,7 +37,7 @@ class RecordView(IntentsView):
         answer = ProgramIntentSerializer(outcome.intent, context=context).data
         return Response(answer, status=201 if outcome.status == "created" else 200)
 
-    def _record_batch(self, caller: Caller, body: list[object]) -> Response:
+    def _record_batch(self, caller: Caller, body: list[object], *, strict: bool) -> Response:
         if len(body) > conf.max_batch_size():
             message = f"Expected at most {conf.max_batch_size()} intents in one call, not {len(body)}."
             raise ValidationError({"non_field_errors": [message]})
@@ -48,7 +50,8 @@ class RecordView(IntentsView):
         counts = Counter(outcome.status for outcome in outcomes)
         answer = {status: counts[status] for status in ("created", "duplicate", "rejected")}
         context = {"learners": names(caller, rows, outcomes)}
-        return Response(ProgramIntentBatchSerializer({**answer, "outcomes": outcomes}, context=context).data)
+        told = ProgramIntentBatchSerializer({**answer, "outcomes": outcomes}, context=context).data
+        return Response(told, status=422 if strict and counts["rejected"] else 200)
 
 
 def completed(caller: Caller, row: Any) -> Any:
