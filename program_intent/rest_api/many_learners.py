@@ -29,9 +29,9 @@ from program_intent.rest_api.parameters import (
 from program_intent.rest_api.parsers import JSONParser
 from program_intent.rest_api.queries import Query, operation, refuse_unknown
 from program_intent.rest_api.serializers import (
-    LearnerIntentsSerializer,
     ProgramIntentChangesSerializer,
-    ProgramPageSerializer,
+    ProgramIntentPageSerializer,
+    ProgramIntentsOfLearnerSerializer,
 )
 from program_intent.validation.learners import SEVERAL, unknown_learner
 from program_intent.validation.values import REQUIRED, Refused, shown
@@ -63,7 +63,7 @@ class ProgramLatestCertainView(ManyLearnersView):
         following = None if last is None else link(query.request, after=last, **moments)
         results = [intent for intent in intents if certainty in (None, intent.certainty)]
         answer = {"next": following, "results": results}
-        return Response(ProgramPageSerializer(answer, context={"learners": names}).data)
+        return Response(ProgramIntentPageSerializer(answer, context={"learners": names}).data)
 
 
 class ProgramCountsView(ManyLearnersView):
@@ -96,7 +96,7 @@ class LatestCertainQueryView(ManyLearnersView):
         )
         context = {"learners": {key: name for name, key in keys}}
         answer = [{"learner_id": key, "intents": answers[key].values()} for _, key in keys]
-        return Response(LearnerIntentsSerializer(answer, many=True, context=context).data)
+        return Response(ProgramIntentsOfLearnerSerializer(answer, many=True, context=context).data)
 
 
 class ChangesView(ManyLearnersView):

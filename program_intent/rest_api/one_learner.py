@@ -31,8 +31,8 @@ from program_intent.rest_api.parameters import (
 from program_intent.rest_api.queries import Query, operation
 from program_intent.rest_api.record import RecordView
 from program_intent.rest_api.serializers import (
-    ExplanationSerializer,
-    HistoryPageSerializer,
+    ProgramIntentExplanationSerializer,
+    ProgramIntentHistorySerializer,
     ProgramIntentSerializer,
 )
 
@@ -66,7 +66,7 @@ class ExplainView(IntentsView):
         query.check()
         name, key = learner
         explanation = api.explain_latest_certain_intent(key, program_uuid, as_of=as_of, known_at=known_at)
-        return Response(ExplanationSerializer(explanation, context={"learners": {key: name}}).data)
+        return Response(ProgramIntentExplanationSerializer(explanation, context={"learners": {key: name}}).data)
 
 
 class ProgramIntentsView(RecordView):
@@ -106,4 +106,4 @@ class ProgramIntentsView(RecordView):
             "previous": page.previous and link(query.request, cursor=page.previous),
             "results": page.intents,
         }
-        return Response(HistoryPageSerializer(answer, context={"learners": {key: name}}).data)
+        return Response(ProgramIntentHistorySerializer(answer, context={"learners": {key: name}}).data)

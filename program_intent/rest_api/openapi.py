@@ -30,18 +30,18 @@ from program_intent.rest_api.examples import (
 )
 from program_intent.rest_api.parameters import ProgramIntentQueryErrorsSerializer
 from program_intent.rest_api.serializers import (
-    ExplanationSerializer,
-    HistoryPageSerializer,
-    LearnerIntentsSerializer,
-    LearnersQuerySerializer,
     NewProgramIntentSerializer,
-    ProgramCountsSerializer,
     ProgramIntentBatchSerializer,
     ProgramIntentChangesSerializer,
+    ProgramIntentCountsSerializer,
     ProgramIntentDetailSerializer,
     ProgramIntentErrorsSerializer,
+    ProgramIntentExplanationSerializer,
+    ProgramIntentHistorySerializer,
+    ProgramIntentPageSerializer,
+    ProgramIntentQuerySerializer,
     ProgramIntentSerializer,
-    ProgramPageSerializer,
+    ProgramIntentsOfLearnerSerializer,
 )
 
 
@@ -49,7 +49,6 @@ def detail(description: str, name: str, text: str) -> OpenApiResponse:
     return OpenApiResponse(ProgramIntentDetailSerializer, description, [OpenApiExample(name, {"detail": text})])
 
 
-FORM = OpenApiRequest(NewProgramIntentSerializer, examples=[OpenApiExample("One intent of the caller", NEW)])
 OF_EVERY_CALL = {
     401: detail("Not signed in", "Not signed in", "Authentication credentials were not provided."),
     406: detail(
@@ -113,6 +112,7 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
             " naming others needs the permission `program_intent.add_programintent`. An array holds at most"
             " `MAX_BATCH_SIZE` rows, 1000 unless the host set it otherwise."
         ),
+        # Forms are read too, but clients that are generated from three media types cannot record.
         request={
             "application/json": OpenApiRequest(
                 PolymorphicProxySerializer(
@@ -126,8 +126,6 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
                     OpenApiExample("Two, one of them refused", [NEW, {**NEW, "learner": 8}]),
                 ],
             ),
-            "application/x-www-form-urlencoded": FORM,
-            "multipart/form-data": FORM,
         },
         responses={
             200: OpenApiResponse(
@@ -177,7 +175,7 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
         ),
         responses={
             200: OpenApiResponse(
-                HistoryPageSerializer,
+                ProgramIntentHistorySerializer,
                 "A page",
                 [OpenApiExample("The only page", {"next": None, "previous": None, "results": [INTENT]})],
             ),
@@ -212,7 +210,9 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
         description="What won, what lost by which clause of the rule, and what does not count.",
         responses={
             200: OpenApiResponse(
-                ExplanationSerializer, "The winner, and why no other won", [OpenApiExample("Two intents", EXPLANATION)]
+                ProgramIntentExplanationSerializer,
+                "The winner, and why no other won",
+                [OpenApiExample("Two intents", EXPLANATION)],
             ),
             400: refused("A parameter is refused or missing, or the learner is no user", "No such learner", UNKNOWN),
             **OF_EVERY_CALL,
@@ -228,7 +228,7 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
         ),
         request={
             "application/json": OpenApiRequest(
-                LearnersQuerySerializer,
+                ProgramIntentQuerySerializer,
                 examples=[
                     OpenApiExample(
                         "One learner, one program", {"learners": [7], "program_uuids": [NEW["program_uuid"]]}
@@ -238,7 +238,7 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
         },
         responses={
             200: OpenApiResponse(
-                LearnerIntentsSerializer(many=True),
+                ProgramIntentsOfLearnerSerializer(many=True),
                 "One entry per learner, in the order asked",
                 [OpenApiExample("One learner", {"learner": 7, "intents": [INTENT]})],
             ),
@@ -286,7 +286,9 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
         ),
         responses={
             200: OpenApiResponse(
-                ProgramPageSerializer, "A page", [OpenApiExample("The only page", {"next": None, "results": [INTENT]})]
+                ProgramIntentPageSerializer,
+                "A page",
+                [OpenApiExample("The only page", {"next": None, "results": [INTENT]})],
             ),
             400: refused("A parameter is refused, or `after` is no user", "No UUID", NO_PROGRAM),
             **OF_EVERY_CALL,
@@ -302,7 +304,7 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
         ),
         responses={
             200: OpenApiResponse(
-                ProgramCountsSerializer, "Learners per certainty", [OpenApiExample("Three learners", COUNTS)]
+                ProgramIntentCountsSerializer, "Learners per certainty", [OpenApiExample("Three learners", COUNTS)]
             ),
             400: refused("A parameter is refused", "No UUID", NO_PROGRAM),
             **OF_EVERY_CALL,

@@ -5,18 +5,21 @@ from drf_spectacular.types import OpenApiTypes
 from program_intent.rest_api.examples import CHANGES, NEW
 from program_intent.rest_api.pages import parse_limit
 from program_intent.rest_api.queries import Parameter, Query, optional, parse_switch
-from program_intent.rest_api.serializers import CERTAINTIES, ErrorsSerializer, LearnersQuerySerializer
+from program_intent.rest_api.serializers import CERTAINTIES, ErrorsSerializer, ProgramIntentQuerySerializer
 from program_intent.validation.times import parse_timestamp
 from program_intent.validation.values import parse_certainty, parse_reason, parse_uuid
 
+# As in bodies: a text, or an integer where a key is one.
+LEARNER_TYPE = {"oneOf": [{"type": "integer"}, {"type": "string"}]}
 LEARNER = Parameter(
     "learner",
+    LEARNER_TYPE,
     parse=lambda query, learner: query.caller.asked(learner),
     description=(
         "The user, named by the host's `LEARNER_LOOKUP_FIELD`; the caller if left out. Others need the permission"
         " `program_intent.view_programintent`."
     ),
-    example=("By primary key", "7"),
+    example=("By primary key", 7),
 )
 PROGRAMS = Parameter(
     "program_uuid",
@@ -85,9 +88,10 @@ EFFECTIVE_BEFORE = Parameter(
 )
 AFTER_LEARNER = Parameter(
     "after",
+    LEARNER_TYPE,
     parse=lambda query, learner: None if learner is None else query.caller.key(learner)[1],
     description="Only learners behind this one, named by the host's `LEARNER_LOOKUP_FIELD`.",
-    example=("By primary key", "7"),
+    example=("By primary key", 7),
 )
 AFTER_CHANGES = Parameter(
     "after",
@@ -113,7 +117,7 @@ STRICT = Parameter(
     description="If true, an array of which a row was rejected is answered 422, with the same body; the good are kept.",
     example=("For tools that take every 2xx for success", True),
 )
-IN_QUERY_BODY = tuple(LearnersQuerySerializer().fields)
+IN_QUERY_BODY = tuple(ProgramIntentQuerySerializer().fields)
 EVERY = (
     LEARNER,
     PROGRAMS,

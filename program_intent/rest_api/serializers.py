@@ -23,6 +23,14 @@ class LearnerField(serializers.Field[Any, Any, Any, Any]):
         return self.context["learners"].get(learner_id)
 
 
+class EnumField(serializers.ChoiceField):
+    """Choices under a name of their own in the schema: by the field's name, a host's ``status`` would collide."""
+
+    def __init__(self, name: str, choices: list[str], **kwargs: Any) -> None:
+        super().__init__(choices, **kwargs)
+        extend_schema_field({"type": "string", "enum": choices}, component_name=name)(self)  # type: ignore[type-var]
+
+
 class MomentField(serializers.DateTimeField):
     def to_representation(self, moment: datetime) -> str:
         return in_utc(moment)
@@ -33,7 +41,7 @@ class ProgramIntentSerializer(serializers.Serializer[Any]):
     learner = LearnerField(source="learner_id", allow_null=True, help_text=f"{LEARNER_HELP} Null if there is none.")
     program_uuid = serializers.UUIDField()
     reason = serializers.CharField(help_text="Why we believe it.")
-    certainty = serializers.ChoiceField(CERTAINTIES, help_text="How sure we are.")
+    certainty = EnumField("ProgramIntentCertainty", CERTAINTIES, help_text="How sure we are.")
     effective_timestamp = MomentField(help_text="When the event that made the intent happened; UTC.")
     created = MomentField(help_text="When it was written; UTC.")
 
@@ -58,7 +66,7 @@ class NewProgramIntentSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(
         max_length=64, help_text="Letters, digits and underscores, the first a letter; upper-cased."
     )
-    certainty = serializers.ChoiceField(CERTAINTIES)
+    certainty = EnumField("ProgramIntentCertainty", CERTAINTIES)
     effective_timestamp = serializers.DateTimeField(
         required=False, allow_null=True, help_text="With its offset from UTC; now if left out."
     )
@@ -86,7 +94,7 @@ class ProgramIntentErrorsSerializer(ErrorsSerializer):
 
 
 class ProgramIntentOutcomeSerializer(serializers.Serializer[Any]):
-    status = serializers.ChoiceField(["created", "duplicate", "rejected"])
+    status = EnumField("ProgramIntentOutcomeStatus", ["created", "duplicate", "rejected"])
     intent = ProgramIntentSerializer(allow_null=True, help_text="Null if rejected.")
     # The metaclass collects the field; it does not shadow Serializer.errors.
     errors = ProgramIntentErrorsSerializer(help_text="Empty unless rejected.")  # type: ignore[assignment]
@@ -99,42 +107,44 @@ class ProgramIntentBatchSerializer(serializers.Serializer[Any]):
     outcomes = ProgramIntentOutcomeSerializer(many=True, help_text="One per row, in the same order.")
 
 
-class HistoryPageSerializer(serializers.Serializer[Any]):
+class ProgramIntentHistorySerializer(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True, help_text="The page of older intents; null if there is none.")
     previous = serializers.URLField(allow_null=True, help_text="The page of newer intents; null if there is none.")
     results = ProgramIntentSerializer(many=True)
 
 
-class ProgramPageSerializer(serializers.Serializer[Any]):
+class ProgramIntentPageSerializer(serializers.Serializer[Any]):
     next = serializers.URLField(allow_null=True, help_text="The next page; null if there is none.")
     results = ProgramIntentSerializer(many=True, help_text="At most one per learner.")
 
 
-class ProgramCountsSerializer(serializers.Serializer[Any]):
+class ProgramIntentCountsSerializer(serializers.Serializer[Any]):
     CERTAIN_YES = serializers.IntegerField()
     CERTAIN_NO = serializers.IntegerField()
     MAYBE = serializers.IntegerField()
 
 
-class UnchosenSerializer(serializers.Serializer[Any]):
+class UnchosenProgramIntentSerializer(serializers.Serializer[Any]):
     intent = ProgramIntentSerializer()
-    clause = serializers.ChoiceField(CLAUSES)
+    clause = EnumField("ProgramIntentClause", CLAUSES)
     words = serializers.CharField(source="clause.words", help_text="The clause, for people.")
 
 
-class ExplanationSerializer(serializers.Serializer[Any]):
+class ProgramIntentExplanationSerializer(serializers.Serializer[Any]):
     learner = LearnerField(source="learner_id", allow_null=True, help_text=f"{LEARNER_HELP} Null if there is none.")
     program_uuid = serializers.UUIDField()
     as_of = MomentField(help_text="Now, if it was left out; UTC.")
     known_at = MomentField(allow_null=True, help_text="UTC; null if it was left out.")
     winner = ProgramIntentSerializer(allow_null=True, help_text="Null if no intent counts.")
-    lost = UnchosenSerializer(
+    lost = UnchosenProgramIntentSerializer(
         many=True, help_text="What counts, in the order of the rule, and by which clause it is not the answer."
     )
-    not_counted = UnchosenSerializer(many=True, help_text="What is not yet true or not yet known; newest first.")
+    not_counted = UnchosenProgramIntentSerializer(
+        many=True, help_text="What is not yet true or not yet known; newest first."
+    )
 
 
-class LearnersQuerySerializer(serializers.Serializer[Any]):
+class ProgramIntentQuerySerializer(serializers.Serializer[Any]):
     learners = serializers.ListField(child=LearnerField(), help_text=LEARNER_HELP)
     program_uuids = serializers.ListField(
         child=serializers.UUIDField(), required=False, allow_null=True, help_text="Only these; all if left out."
@@ -143,7 +153,7 @@ class LearnersQuerySerializer(serializers.Serializer[Any]):
     known_at = serializers.DateTimeField(required=False, allow_null=True, help_text="Everything if left out.")
 
 
-class LearnerIntentsSerializer(serializers.Serializer[Any]):
+class ProgramIntentsOfLearnerSerializer(serializers.Serializer[Any]):
     learner = LearnerField(source="learner_id", help_text=LEARNER_HELP)
     intents = ProgramIntentSerializer(many=True, help_text="One per program, ordered by `program_uuid`.")
 
