@@ -202,6 +202,7 @@ def test_an_explanation_tells_what_won_what_lost_and_what_does_not_count(ada: Us
                 "words": api.Clause.CERTAIN_BEATS_MAYBE.words,
             }
         ],
+        "lost_left_out": 0,
         "not_counted": [
             {
                 "intent": shown(future, ada.pk),
@@ -209,7 +210,25 @@ def test_an_explanation_tells_what_won_what_lost_and_what_does_not_count(ada: Us
                 "words": api.Clause.NOT_YET_EFFECTIVE.words,
             }
         ],
+        "not_counted_left_out": 0,
     }
+
+
+def test_an_explanation_is_bounded_by_max_batch_size_and_says_how_many_it_leaves_out(
+    ada: User, as_ada: APIClient, settings: Settings
+) -> None:
+    settings.PROGRAM_INTENT = {"MAX_BATCH_SIZE": 2}
+    for day in range(1, 6):  # the last wins, four lose
+        record(ada, effective_timestamp=f"2026-02-0{day}T00:00:00Z")
+    for day in range(1, 4):
+        record(ada, effective_timestamp=f"2999-02-0{day}T00:00:00Z")
+    whole = api.explain_latest_certain_intent(ada, PROGRAM)
+    assert (len(whole.lost), len(whole.not_counted)) == (4, 3)
+    told = get(as_ada, EXPLAIN, program_uuid=PROGRAM)
+    assert told["winner"]["effective_timestamp"] == "2026-02-05T00:00:00Z"
+    assert ids(each["intent"] for each in told["lost"]) == [each.intent.id for each in whole.lost[:2]]
+    assert ids(each["intent"] for each in told["not_counted"]) == [each.intent.id for each in whole.not_counted[:2]]
+    assert (told["lost_left_out"], told["not_counted_left_out"]) == (2, 1)
 
 
 def test_an_explanation_of_nothing_has_no_winner(as_staff: APIClient, bob: User) -> None:

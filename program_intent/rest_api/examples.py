@@ -32,7 +32,9 @@ EXPLANATION = {
     "known_at": None,
     "winner": INTENT,
     "lost": [{"intent": LOSER, "clause": "CERTAIN_BEATS_MAYBE", "words": "a certain intent beats MAYBE"}],
+    "lost_left_out": 0,
     "not_counted": [],
+    "not_counted_left_out": 0,
 }
 COUNTS = {"CERTAIN_YES": 2, "CERTAIN_NO": 0, "MAYBE": 1}
 CHANGES = {"intents": [INTENT], "cursor": "1.58051"}

@@ -1,5 +1,6 @@
 """What is asked about one learner: the caller, or another with the permission."""
 
+from dataclasses import fields
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -9,8 +10,8 @@ from django.http import HttpResponseNotModified
 from django.http.response import HttpResponseBase
 from rest_framework.response import Response
 
-from program_intent import api
-from program_intent.data import Certainty
+from program_intent import api, conf
+from program_intent.data import Certainty, Explanation
 from program_intent.read.history import intents_of, page_of, parse_cursor
 from program_intent.rest_api import conditional
 from program_intent.rest_api.base import IntentsView
@@ -66,7 +67,8 @@ class ExplainView(IntentsView):
         query.check()
         name, key = learner
         explanation = api.explain_latest_certain_intent(key, program_uuid, as_of=as_of, known_at=known_at)
-        return Response(ProgramIntentExplanationSerializer(explanation, context={"learners": {key: name}}).data)
+        answer = bounded(explanation, conf.max_batch_size())
+        return Response(ProgramIntentExplanationSerializer(answer, context={"learners": {key: name}}).data)
 
 
 class ProgramIntentsView(RecordView):
@@ -107,3 +109,12 @@ class ProgramIntentsView(RecordView):
             "results": page.intents,
         }
         return Response(ProgramIntentHistorySerializer(answer, context={"learners": {key: name}}).data)
+
+
+def bounded(explanation: Explanation, most: int) -> dict[str, Any]:
+    """The explanation by field, with the first of what lost and of what does not count, and how many were left out."""
+    told = {field.name: getattr(explanation, field.name) for field in fields(explanation)}
+    for name in ("lost", "not_counted"):
+        told[f"{name}_left_out"] = max(0, len(told[name]) - most)
+        told[name] = told[name][:most]
+    return told

@@ -137,11 +137,15 @@ class ProgramIntentExplanationSerializer(serializers.Serializer[Any]):
     known_at = MomentField(allow_null=True, help_text="UTC; null if it was left out.")
     winner = ProgramIntentSerializer(allow_null=True, help_text="Null if no intent counts.")
     lost = UnchosenProgramIntentSerializer(
-        many=True, help_text="What counts, in the order of the rule, and by which clause it is not the answer."
+        many=True,
+        help_text="What counts, in the order of the rule, and by which clause it is not the answer; the first"
+        " `MAX_BATCH_SIZE`.",
     )
+    lost_left_out = serializers.IntegerField(help_text="How many more lost.")
     not_counted = UnchosenProgramIntentSerializer(
-        many=True, help_text="What is not yet true or not yet known; newest first."
+        many=True, help_text="What is not yet true or not yet known; newest first; the first `MAX_BATCH_SIZE`."
     )
+    not_counted_left_out = serializers.IntegerField(help_text="How many more do not count.")
 
 
 class ProgramIntentQuerySerializer(serializers.Serializer[Any]):
