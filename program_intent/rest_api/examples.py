@@ -6,7 +6,9 @@ NEW = {
     "certainty": "CERTAIN_YES",
     "effective_timestamp": "2026-02-01T09:00:00Z",
 }
-INTENT = {"id": 58051, "learner": 7, **NEW, "created": "2026-02-01T09:00:00.123456Z"}
+# One of the report that the example host loads, so that its page can be tried at once.
+LEARNER = 491011
+INTENT = {"id": 58051, "learner": LEARNER, **NEW, "created": "2026-02-01T09:00:00.123456Z"}
 REFUSED = {"certainty": ["Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'YES'."]}
 UNKNOWN = {"learner": ["No user is named by 8."]}
 BATCH = {
@@ -26,7 +28,7 @@ LOSER = {
     "effective_timestamp": "2026-02-02T00:00:00Z",
 }
 EXPLANATION = {
-    "learner": 7,
+    "learner": LEARNER,
     "program_uuid": NEW["program_uuid"],
     "as_of": "2026-03-01T00:00:00Z",
     "known_at": None,

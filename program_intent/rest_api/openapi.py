@@ -22,6 +22,7 @@ from program_intent.rest_api.examples import (
     ETAG,
     EXPLANATION,
     INTENT,
+    LEARNER,
     NEW,
     NO_CURSOR,
     NO_PROGRAM,
@@ -231,7 +232,7 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
                 ProgramIntentQuerySerializer,
                 examples=[
                     OpenApiExample(
-                        "One learner, one program", {"learners": [7], "program_uuids": [NEW["program_uuid"]]}
+                        "One learner, one program", {"learners": [LEARNER], "program_uuids": [NEW["program_uuid"]]}
                     )
                 ],
             )
@@ -240,7 +241,7 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
             200: OpenApiResponse(
                 ProgramIntentsOfLearnerSerializer(many=True),
                 "One entry per learner, in the order asked",
-                [OpenApiExample("One learner", {"learner": 7, "intents": [INTENT]})],
+                [OpenApiExample("One learner", {"learner": LEARNER, "intents": [INTENT]})],
             ),
             400: refused(
                 "A value is refused, or a learner is no user", "No such learner", {"learners": UNKNOWN["learner"]}

@@ -2,7 +2,8 @@
 
 from drf_spectacular.types import OpenApiTypes
 
-from program_intent.rest_api.examples import CHANGES, NEW
+from program_intent.rest_api.examples import LEARNER as LEARNER_OF_EXAMPLES
+from program_intent.rest_api.examples import NEW
 from program_intent.rest_api.pages import parse_limit
 from program_intent.rest_api.queries import Parameter, Query, optional, parse_switch
 from program_intent.rest_api.serializers import CERTAINTIES, ErrorsSerializer, ProgramIntentQuerySerializer
@@ -19,7 +20,7 @@ LEARNER = Parameter(
         "The user, named by the host's `LEARNER_LOOKUP_FIELD`; the caller if left out. Others need the permission"
         " `program_intent.view_programintent`."
     ),
-    example=("By primary key", 7),
+    example=("By primary key", LEARNER_OF_EXAMPLES),
 )
 PROGRAMS = Parameter(
     "program_uuid",
@@ -57,7 +58,7 @@ KNOWN_AT = Parameter(
     OpenApiTypes.DATETIME,
     parse=Query.known_at,
     description="Count what had been written by then; everything if left out.",
-    example=("With an offset", "2026-03-01T02:00:00+02:00"),
+    example=("With an offset", "2100-01-01T00:00:00+02:00"),
 )
 CERTAINTY = Parameter(
     "certainty",
@@ -70,38 +71,37 @@ REASON = Parameter(
     "reason",
     parse=optional(parse_reason),
     description="Only intents with this reason; all if left out.",
-    example=("A reason", "BUNDLE_PURCHASE"),
+    example=("A reason", "COMPLETED"),
 )
 EFFECTIVE_AFTER = Parameter(
     "effective_after",
     OpenApiTypes.DATETIME,
     parse=optional(parse_timestamp),
     description="Only what became true at this moment or later.",
-    example=("From February on", "2026-02-01T00:00:00Z"),
+    example=("From 2014 on", "2014-01-01T00:00:00Z"),
 )
 EFFECTIVE_BEFORE = Parameter(
     "effective_before",
     OpenApiTypes.DATETIME,
     parse=optional(parse_timestamp),
     description="Only what became true before this moment; not what became true at it.",
-    example=("Until the end of February", "2026-03-01T00:00:00Z"),
+    example=("Until the end of 2014", "2015-01-01T00:00:00Z"),
 )
 AFTER_LEARNER = Parameter(
     "after",
     LEARNER_TYPE,
     parse=lambda query, learner: None if learner is None else query.caller.key(learner)[1],
     description="Only learners behind this one, named by the host's `LEARNER_LOOKUP_FIELD`.",
-    example=("By primary key", 7),
+    example=("By primary key", LEARNER_OF_EXAMPLES),
 )
 AFTER_CHANGES = Parameter(
     "after",
     description="The `cursor` of the answer before; from the beginning if left out.",
-    example=("Going on", CHANGES["cursor"]),
+    example=("Behind the first intent", "1.1"),
 )
 CURSOR = Parameter(
     "cursor",
-    description="From `next` or `previous` of a page; the first page if left out.",
-    example=("Older than an intent", "after-58051"),
+    description="From `next` or `previous` of a page, such as `after-58051`; the first page if left out.",
 )
 LIMIT = Parameter(
     "limit",

@@ -68,10 +68,10 @@ class Parameter(OpenApiParameter):
         type: Any = str,
         *,
         parse: Callable[[Query, Any], Any] = lambda query, text: text,
-        example: tuple[str, Any],
+        example: tuple[str, Any] | None = None,
         **described: Any,
     ) -> None:
-        super().__init__(name, type, examples=[OpenApiExample(*example)], **described)
+        super().__init__(name, type, examples=[OpenApiExample(*example)] if example else [], **described)
         self.parse = parse
 
 
