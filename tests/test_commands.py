@@ -463,7 +463,7 @@ def tar(content: bytes) -> bytes:
         ("bad.zst", b"\x28\xb5\x2f\xfd...", "is compressed by zstd: unpack it."),
         ("bad.bz2", bz2.compress(b"a"), "is compressed by bzip2: unpack it."),
         ("bad.parquet", b"PAR1...", "is Parquet: export it as CSV."),
-        ("bad.db", b"SQLite format 3\0...", "is a SQLite database: export it as CSV."),
+        ("bad.db", b"SQLite format 3\0...", "is a database file: export it as CSV."),
         ("bad.csv", HEADER.encode("utf-16"), "is UTF-16 or UTF-32: convert it to UTF-8."),
         ("bad.csv", HEADER.encode("utf-16-le"), "is UTF-16 or UTF-32: convert it to UTF-8."),
         ("bad.csv", HEADER.encode("utf-16-be"), "is UTF-16 or UTF-32: convert it to UTF-8."),

@@ -14,7 +14,7 @@ _BEGINNINGS = (
     (rb"PAR1", "Parquet", _EXPORT),
     (rb"ORC", "ORC", _EXPORT),
     (rb"Obj\x01", "Avro", _EXPORT),
-    (rb"SQLite format 3\x00", "a SQLite database", _EXPORT),
+    (rb"SQLite format 3\x00", "a database file", _EXPORT),
     (rb"\xff\xfe|\xfe\xff|(?s:.)?\x00", "UTF-16 or UTF-32", _CONVERT),
     (rb"(?:\xef\xbb\xbf)?\s*\[\s*[{\]]", "a JSON array", "write one object per line"),
 )
