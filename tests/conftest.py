@@ -20,8 +20,11 @@ from tests.work import execute
 # loader's processes are to be interruptible however the suite was started.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-ICU_TEMPLATE = "program_intent_icu"
 ICU_LOCALE = "en-US"
+TEMPLATES = {
+    "program_intent_icu": f"ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE '{ICU_LOCALE}'",
+    "program_intent_latin1": "ENCODING 'LATIN1' LOCALE_PROVIDER libc LOCALE 'C'",
+}
 
 
 @pytest.fixture(scope="session")
@@ -31,20 +34,17 @@ def django_db_modify_db_settings(
     """Called by pytest-django before it creates the test databases."""
     if connection.vendor == "postgresql":
         with django_db_blocker.unblock():
-            create_icu_template()
+            create_template(connection.settings_dict["TEST"]["TEMPLATE"])
 
 
-def create_icu_template() -> None:
-    """Create the template whose collation is ICU's, because Django can name a template but no locale."""
+def create_template(name: str) -> None:
+    """Create a template, because Django can name one but no locale."""
     with connection._nodb_cursor() as cursor:
         # One run at a time, of those side by side.
-        cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [ICU_TEMPLATE])
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [ICU_TEMPLATE])
+        cursor.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if cursor.fetchone() is None:
-            cursor.execute(
-                f"CREATE DATABASE {ICU_TEMPLATE} TEMPLATE template0 ENCODING 'UTF8'"
-                f" LOCALE_PROVIDER icu ICU_LOCALE '{ICU_LOCALE}'"
-            )
+            cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 {TEMPLATES[name]}")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -15,6 +15,7 @@ from program_intent.admin import timeline
 from program_intent.admin.filters import EffectiveFilter, ReasonFilter
 from program_intent.admin.pages import COUNT_VAR, IntentChangeList, UncountedPaginator, bounded, search_help, sought_by
 from program_intent.api import explain_latest_certain_intent
+from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
 from program_intent.validation.values import shown
 
@@ -115,7 +116,8 @@ class ProgramIntentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         own = {each.name for every in (ReasonFilter, EffectiveFilter) for each in every.inputs}
-        return lookup in {"certainty__exact", *own} and "\0" not in value  # PostgreSQL takes no NUL
+        # Of another text the database may be unable to spell a character, such as NUL.
+        return lookup in own or (lookup == "certainty__exact" and value in list(Certainty))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

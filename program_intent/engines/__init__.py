@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Field, Model, QuerySet
 
 from program_intent.data import Certainty, Intent
 from program_intent.engines.generic import Generic, Prepared, Spelled
@@ -39,6 +39,10 @@ class Engine(Protocol):
     @staticmethod
     def is_transient(error: DatabaseError) -> bool:
         """Whether the same transaction may succeed when it is done again."""
+
+    def can_spell(self, field: "Field[Any, Any]", text: str) -> bool:
+        """Whether the field's column, and the connection, have every character of the text; the database is asked once
+        per connection."""
 
     # Rows to store are distinct, sorted and at least one: sorted, neighbours go to the same page of an index, and
     # overlapping batches lock in one order, which no collation changes.

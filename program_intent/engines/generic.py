@@ -8,11 +8,12 @@ from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, F, IntegerField, Max, OrderBy, QuerySet, Value, When, Window
+from django.db.models import Case, F, Field, IntegerField, Max, OrderBy, QuerySet, Value, When, Window
 from django.db.models.functions import RowNumber
 
 from program_intent import rule
 from program_intent.data import FIELDS, Certainty, Intent
+from program_intent.engines.character_sets import spells
 from program_intent.exceptions import ChangesError
 
 # A judged row as the database stores it: learner, program, reason, certainty and time.
@@ -49,6 +50,9 @@ class Generic:
     @classmethod
     def is_transient(cls, error: DatabaseError) -> bool:
         return False
+
+    def can_spell(self, field: "Field[Any, Any]", text: str) -> bool:
+        return spells(text, "utf-8")
 
     def speller(self) -> Callable[..., Iterator[Spelled]]:
         return lambda *columns: zip(*columns, strict=True)

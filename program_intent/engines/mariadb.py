@@ -1,9 +1,14 @@
 """MariaDB, where it differs from MySQL."""
 
+import re
 from functools import lru_cache
 from uuid import UUID
 
+from django.db.models import CharField, TextField
+
 from program_intent.engines.mysql import MySQL
+
+_KEY = re.compile(r"ELT\(.*?\)")
 
 
 class MariaDB(MySQL):
@@ -16,3 +21,12 @@ class MariaDB(MySQL):
         if program_uuid.bytes[6] >= 0x80 and 0 < program_uuid.bytes[8] <= 0x80:
             return f"{program_uuid} cannot be stored: MariaDB's UUID column refuses this variant of UUID."
         return ""
+
+    def text(self, template: str, **more: str) -> str:
+        """Only constants become of a column's character set by themselves, and a key among the rows is none."""
+        key = self.key_field(self.model)
+        if "rows" in more and isinstance(key, CharField | TextField):
+            of_connection, of_column, collation = self.character_sets(key)
+            if of_connection != of_column:
+                more["rows"] = _KEY.sub(rf"CONVERT(\g<0> USING {of_column}) COLLATE {collation}", more["rows"])
+        return super().text(template, **more)

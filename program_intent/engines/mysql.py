@@ -10,10 +10,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import chain
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field
 
+from program_intent.engines.character_sets import spells
 from program_intent.engines.generic import Prepared, Spelled
 from program_intent.engines.reads import Reads
 from program_intent.engines.sql import REPLICA, refuse_several_writers
@@ -65,10 +68,26 @@ SELECT id FROM {table} FORCE INDEX (PRIMARY) WHERE id > %(last)s AND id <= %(fen
 """
 
 
+_CHARACTER_SETS = """
+SELECT @@character_set_client, CHARSET((SELECT {column} FROM {table} WHERE FALSE)),
+COLLATION((SELECT {column} FROM {table} WHERE FALSE))
+"""
+_UP_TO_FFFF = ("utf8", "utf8mb3", "ucs2")
+# What Python calls otherwise.
+_CODECS = {"latin1": "cp1252", "koi8r": "koi8_r", "koi8u": "koi8_u"}
+# Control characters that a column holds, and no driver sends, because cp1252 has nothing there.
+_MORE_IN_LATIN1 = dict.fromkeys(b"\x81\x8d\x8f\x90\x9d")
+
+
+# Of each of the driver's connections, by question.
+_TOLD: WeakKeyDictionary[Any, dict[str, list[tuple[Any, ...]]]] = WeakKeyDictionary()
+
+
 class MySQL(Reads):
     CODE_POINTS = "utf8mb4_bin"
     QUOTE = "`"
-    EXACT = "CAST({} AS BINARY)"
+    # A column and a parameter may be of two character sets.
+    EXACT = "CAST(CONVERT({} USING utf8mb4) AS BINARY)"
     # Deadlock, deadlock over the counter of primary keys ("Failed to read auto-increment value"), record changed since
     # the last read.
     TRANSIENT = frozenset({1213, 1467, 1020})
@@ -83,6 +102,25 @@ class MySQL(Reads):
     BY_INDEX = "FORCE INDEX (program_intent_program)"
     # A thread has its name for all its statements: at worst a follower waits for a later one too.
     WRITER = "ID"
+
+    def can_spell(self, field: "Field[Any, Any]", text: str) -> bool:
+        of_connection, of_column, _ = self.character_sets(field)
+        stored = text.translate(_MORE_IN_LATIN1) if of_column == "latin1" else text
+        return super().can_spell(field, text) and _spells(text, of_connection) and _spells(stored, of_column)
+
+    def character_sets(self, field: "Field[Any, Any]") -> tuple[str, str, str]:
+        """Those of the connection and of the field's column, and the column's collation."""
+        names = {"table": self.quoted(field.model._meta.db_table), "column": self.quoted(str(field.column))}
+        ((of_connection, of_column, collation),) = self._told(_CHARACTER_SETS.format(**names))
+        return of_connection, of_column, collation
+
+    def _told(self, question: str) -> list[tuple[Any, ...]]:
+        """What the server answers, asked once per connection."""
+        self.connection.ensure_connection()
+        told = _TOLD.setdefault(self.connection.connection, {})
+        if question not in told:
+            told[question] = self.fetch(question)
+        return told[question]
 
     def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
         if isinstance(rows[0][0], int):
@@ -175,6 +213,12 @@ class MySQL(Reads):
             cursor.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")  # for the next statement alone
             cursor.execute(text, given)
             return [key for (key,) in cursor.fetchall()]
+
+
+def _spells(text: str, character_set: str) -> bool:
+    if character_set in _UP_TO_FFFF:
+        return max(text, default="") <= "\uffff"
+    return spells(text, _CODECS.get(character_set, character_set))
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from traceback import clear_frames
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Field
 
 from program_intent import rule
+from program_intent.engines.character_sets import spells
 from program_intent.engines.generic import Prepared, Spelled
 from program_intent.engines.reads import EACH_PROGRAM, PROBED, Reads
 from program_intent.engines.sql import REPLICA, refuse_several_writers
@@ -62,6 +64,14 @@ class PostgreSQL(Reads):
             '{"' + '+00","'.join(times) + '+00"}',
         )
         return Prepared(rows, _ROWS.format(learner_type=self.learner_type()), params, all_new)
+
+    def can_spell(self, field: "Field[Any, Any]", text: str) -> bool:
+        """The server says its encodings, and every change of them, unasked."""
+        self.connection.ensure_connection()
+        told = self.connection.connection.info.parameter_status
+        return super().can_spell(field, text) and all(
+            spells(text, _codec(told(name) or "")) for name in ("server_encoding", "client_encoding")
+        )
 
     def learner_type(self) -> str:
         """Without its length, to which a cast would cut a longer key: it would then name another user."""
@@ -139,6 +149,11 @@ class PostgreSQL(Reads):
                 "commit meanwhile."
             )
         return newest, frozenset(writers)
+
+
+def _codec(encoding: str) -> str:
+    """What Python calls it; that of SQL_ASCII, which takes anything, and of the rarest it does not know."""
+    return encoding.replace("WIN", "cp").replace("KOI8", "koi8_")
 
 
 def _array(column: Sequence[int | str]) -> str:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from django.db import DatabaseError
 from django.db.backends.utils import CursorWrapper
-from django.db.models import CharField, ForeignKey, Model, TextField
+from django.db.models import CharField, Field, ForeignKey, Model, TextField
 
 from program_intent.engines.generic import Generic, Prepared, Spelled
 from program_intent.exceptions import ChangesError
@@ -94,12 +94,17 @@ class Sql(Generic):
     @classmethod
     def same_learner(cls, model: type[Model], column: str, key: str = "s.learner_id") -> str:
         """The condition that both are the same user's key; exactly, also where it is a text."""
-        field: Any = model._meta.get_field("learner")
-        while isinstance(field, ForeignKey):  # a user model's key may be the link to its parent
-            field = field.target_field
-        if isinstance(field, CharField | TextField):
+        if isinstance(cls.key_field(model), CharField | TextField):
             return f"{column} = {key} AND {cls.exact(column)} = {cls.exact(key)}"
         return f"{column} = {key}"
+
+    @staticmethod
+    def key_field(model: type[Model]) -> "Field[Any, Any]":
+        """The field that learners' keys are values of: a user model's key may be the link to its parent."""
+        field: Any = model._meta.get_field("learner")
+        while isinstance(field, ForeignKey):
+            field = field.target_field
+        return field  # type: ignore[no-any-return]
 
     def text(self, template: str, **more: str) -> str:
         """The statement, built once for all connections."""

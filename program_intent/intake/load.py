@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import tzinfo
 from functools import partial
 
@@ -19,6 +19,7 @@ from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import PreparedRows, keys_of, spelled
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
+from program_intent.validation.values import Refused
 
 # Rows. One transaction is one sorted run: larger is faster, until memory and the time its locks are held say stop.
 LARGEST_TRANSACTION = 80_000
@@ -83,6 +84,8 @@ class Load:
         :raises LoadError: a source breaks off, or too many rows are refused; what was stored stays.
         """
         self._learners = Learners(learner_field, self._using)
+        with suppress(Refused):
+            self._learners.parse("\u00e9")  # asks what the database can spell, which another thread may not
         self._judge = Judge(connections[self._using], learner_field=learner_field, zone=self._zone)
         for batch in self._made_ahead(self._batches(sources)):
             with self._settling():

@@ -62,7 +62,8 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
     """How a value that names a learner by field ``name`` becomes the canonical value of that field.
 
     Exact by intent: ``True``, ``1.0``, ``1_000``, ``007`` and digits outside ASCII are no integers, and a text is
-    taken as it stands. A user is known by primary key, whatever the field.
+    taken as it stands. A user is known by primary key, whatever the field. Only for a text outside ASCII a database is
+    asked, once per connection, what it can spell.
     """
     user_model = get_user_model()
     is_key, field = learner_field(name).primary_key, key_field(name)
@@ -72,7 +73,7 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
     elif isinstance(field, models.UUIDField):
         parse = uuid_parser(connection)
     elif isinstance(field, models.CharField | models.TextField):
-        parse = _parse_text
+        parse = partial(_parse_text, partial(engines.of(connection, user_model).can_spell, field))
     else:
         parse = partial(_parse_by_field, field, connection)
 
@@ -98,11 +99,11 @@ def _parse_integer(low: int | None, high: int | None, value: object) -> int:
     raise Refused(f"Expected an integer that names a user, not {shown(value)}.")
 
 
-def _parse_text(value: object) -> str:
+def _parse_text(can_spell: Callable[[str], bool], value: object) -> str:
     if not isinstance(value, str):
         raise Refused(f"Expected a text that names a user, not {shown(value)}.")
-    if "\0" in value or value.encode("utf-8", "replace").decode() != value:
-        raise Refused(unknown_learner(value))  # no database stores NUL or a lone surrogate
+    if "\0" in value or not (value.isascii() or can_spell(value)):  # no database stores NUL
+        raise Refused(unknown_learner(value))
     return value
 
 
@@ -129,8 +130,7 @@ def unknown_learner(value: object, key: object = None) -> str:
 class Learners:
     """The users of a database, named by a field of the user model.
 
-    ``parse`` makes a value, or a user, the canonical name: that field's own value. It raises ``Refused``, and asks no
-    database.
+    ``parse`` makes a value, or a user, the canonical name: that field's own value. It raises ``Refused``.
     """
 
     def __init__(self, field: str, using: str) -> None:
