@@ -17,7 +17,8 @@ ON_SERVERS = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite ha
 
 
 @pytest.mark.parametrize(
-    "host", ["uuid_user", "text_user", "linked_user", "inherited_user", pytest.param("latin1", marks=ON_SERVERS)]
+    "host",
+    ["uuid_user", "text_user", "linked_user", "inherited_user", "renamed", pytest.param("latin1", marks=ON_SERVERS)],
 )
 def test_a_host_with_a_user_model_of_its_own_is_promised_the_same(host: str) -> None:
     run(host, "promises")

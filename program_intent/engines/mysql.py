@@ -30,7 +30,7 @@ position FOR ORDINALITY, learner_id {learner_type} PATH '$[0]', program_uuid CHA
 reason VARCHAR(64) CHARACTER SET ascii PATH '$[2]', certainty VARCHAR(11) CHARACTER SET ascii PATH '$[3]',
 effective_timestamp DATETIME(6) PATH '$[4]')) j
 ) s"""
-_MAY_BE_WRITTEN = "SELECT s.position, {condition} FROM {rows} {where}"
+_MAY_BE_WRITTEN = "SELECT s.position, {condition} FROM {rows} "
 # The column is not the auto-increment one: `id = id` lost committed rows under concurrency, `reason = reason` none.
 _INSERT_VALUES = """
 INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created)
@@ -51,7 +51,7 @@ AND t.effective_timestamp = m.effective_timestamp {known}"""
 # stored the row. Split, because the text of this query is in the list that another follower reads.
 _WRITERS = """
 SELECT {name} FROM information_schema.PROCESSLIST WHERE ID <> CONNECTION_ID()
-AND (DB = DATABASE() AND INFO LIKE CONCAT('%in', 'to%', '{table}%') OR COMMAND = 'Busy')
+AND (DB = DATABASE() AND INFO LIKE CONCAT('%%in', 'to%%') AND LOCATE(%s, INFO) OR COMMAND = 'Busy')
 """
 # A variable that a server does not have is an error where it is selected, and left out where it is shown.
 _SERVER = """
@@ -164,8 +164,8 @@ class MySQL(Reads):
     def _writable(self, prepared: Prepared, *, where: str = "", locking: str = "") -> tuple[list[Spelled], set[int]]:
         """The rows that may be written, in order, and the positions of the others."""
         condition = self.may_be_written(self.model, locking)
-        template = _MAY_BE_WRITTEN.replace("{condition}", condition).replace("{where}", where)
-        found = dict(sorted(self.fetch(self.text(template, rows=prepared.sql), prepared.params)))
+        text = self.text(_MAY_BE_WRITTEN + where, rows=prepared.sql, condition=condition)
+        found = dict(sorted(self.fetch(text, prepared.params)))
         rows = [prepared.rows[position - 1] for position, may in found.items() if may]
         return rows, {position - 1 for position, may in found.items() if not may}
 
@@ -199,7 +199,8 @@ class MySQL(Reads):
         ((newest, takes_no_writes),) = self.fetch(self.text(_NEWEST))
         if takes_no_writes:
             raise ChangesError(REPLICA)
-        writers = self.fetch(_WRITERS.format(table=self.model._meta.db_table, name=self.WRITER))
+        table = self.model._meta.db_table.strip(self.QUOTE)
+        writers = self.fetch(_WRITERS.format(name=self.WRITER), [table])
         return newest, frozenset(str(name) for (name,) in writers)
 
     def keys_with_uncommitted(

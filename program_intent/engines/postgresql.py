@@ -35,7 +35,7 @@ LATERAL (SELECT t.* FROM {{table}} t WHERE {PROBED.replace("{certainty}", "c.cer
 _WRITERS = """
 SELECT (SELECT coalesce(max(id), 0) FROM {table}),
 ARRAY(SELECT virtualtransaction FROM pg_locks WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted
-AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = '{table}'::regclass
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND relation = %s::regclass
 AND pid IS DISTINCT FROM pg_backend_pid()),
 current_setting('transaction_isolation'), pg_is_in_recovery(), version()
 """
@@ -139,7 +139,8 @@ class PostgreSQL(Reads):
         return _array(prepared) if set(map(type, prepared)) == {str} else prepared
 
     def newest_and_writers(self) -> tuple[int, frozenset[str]]:
-        ((newest, writers, isolation, is_replica, version),) = self.fetch(self.text(_WRITERS))
+        table = self.quoted(self.model._meta.db_table)
+        ((newest, writers, isolation, is_replica, version),) = self.fetch(self.text(_WRITERS), [table])
         refuse_several_writers(version)
         if is_replica:
             raise ChangesError(REPLICA)

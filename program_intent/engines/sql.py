@@ -80,7 +80,7 @@ class Sql(Generic):
         columns = ("program_uuid", "certainty", "effective_timestamp", "reason")
         is_same = [cls.same_learner(model, "t.learner_id"), *(f"t.{name} = s.{name}" for name in columns)]
         named["is_same"] = " AND ".join(is_same)
-        named["is_missing"] = "NOT EXISTS (SELECT 1 FROM {table} t WHERE {is_same} %s)".format(**named) % cls.PROBED
+        named["is_missing"] = f"NOT EXISTS (SELECT 1 FROM {named['table']} t WHERE {named['is_same']} {cls.PROBED})"
         named["may_be_written"] = cls.may_be_written(model, cls.PROBED)
         return named | {"join_stored": cls.STORED.format(**named), "lock": cls.LOCK}
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from io import StringIO
@@ -220,6 +221,31 @@ def read(view: type[APIView], url: str, caller: Any, body: Any = None, **path: s
     response = view.as_view()(request, **path)
     assert response.status_code == 200, response.data
     return json.loads(response.render().content)
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="on SQLite one transaction writes at a time")
+def test_the_feed_of_changes_knows_a_writer_by_the_table(learner: Any) -> None:
+    alone = engine_of("default").newest_and_writers()[1]
+    with ThreadPoolExecutor() as pool:
+        written = pool.submit(write_slowly, learner.pk)
+        while engine_of("default").newest_and_writers()[1] == alone:
+            assert not written.done()
+        written.result()
+
+
+def write_slowly(key: Any) -> None:
+    """A statement that takes its time, and stores nothing."""
+    slept = "SLEEP(3)" if connection.vendor == "mysql" else "length(pg_sleep(3)::text)"
+    table = connection.ops.quote_name(ProgramIntent._meta.db_table)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {table} (program_uuid, reason, certainty, effective_timestamp, created, learner_id)"
+                f" SELECT '{PROGRAM}', 'A', 'MAYBE', '2022-04-12', '2022-04-12', '{key}'"
+                f" FROM (SELECT 1 AS one) s WHERE {slept} = 5"
+            )
+    finally:
+        connection.close()
 
 
 if HOST == "uuid_user":
