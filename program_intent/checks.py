@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -180,3 +181,32 @@ def _reads_before_writing(connection: BaseDatabaseWrapper) -> bool:
     mode = str((connection.settings_dict["OPTIONS"] or {}).get("transaction_mode")).upper()
     atomic = connection.settings_dict["ATOMIC_REQUESTS"]
     return connection.vendor == "sqlite" and atomic and mode not in ("IMMEDIATE", "EXCLUSIVE")
+
+
+@register()
+def check_admins(**kwargs: Any) -> list[CheckMessage]:
+    """E009: no admin of intents, nor an inline, offers to a superuser what the record refuses."""
+    if not apps.is_installed("django.contrib.admin"):
+        return []
+    from django.contrib.admin.sites import all_sites  # not where the host has no admin
+
+    admins = [each for site in all_sites for each in site._registry.values()]
+    classes = [each for admin in admins for each in (type(admin), *admin.inlines) if _shows_intents(each, admin)]
+    return [
+        Error(
+            f"{each.__module__}.{each.__qualname__} would add, change or delete intents.",
+            hint="Derive it from program_intent.admin.ReadOnlyIntents first.",
+            id="program_intent.E009",
+        )
+        for each in dict.fromkeys(classes)
+        if any(getattr(each, f"has_{act}_permission").__module__ == _ADMIN for act in ("add", "change", "delete"))
+    ]
+
+
+# Where Django's own permission methods are, by which a superuser may do everything.
+_ADMIN = "django.contrib.admin.options"
+
+
+def _shows_intents(each: Any, admin: Any) -> bool:
+    model = admin.model if each is type(admin) else getattr(each, "model", None)
+    return isinstance(model, type) and issubclass(model, ProgramIntent)

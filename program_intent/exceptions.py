@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from django.core import exceptions as of_django
+
 
 class ProgramIntentError(Exception):
     """Root of all errors raised by program_intent."""
@@ -21,8 +23,10 @@ class InvalidIntent(ProgramIntentError):
         return "; ".join(f"{field}: {' '.join(messages)}" for field, messages in self.errors.items())
 
 
-class AppendOnlyError(ProgramIntentError):
+class AppendOnlyError(ProgramIntentError, of_django.PermissionDenied):
     """Intents are never modified or deleted: record a new intent with program_intent.api.record_intent."""
+
+    # Nobody has the permission, so a page of the host that tries answers 403, not 500.
 
     def __init__(self, attempted: str) -> None:
         super().__init__(attempted)

@@ -1,6 +1,7 @@
 """The admin shows intents of tables of any size, and changes nothing."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -8,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
-from django.contrib.admin import site
+from django.contrib.admin import TabularInline, site
 from django.contrib.auth.models import Permission, User
 from django.contrib.messages import get_messages
 from django.db import connection
@@ -18,16 +19,19 @@ from django.urls import reverse
 from django.utils import timezone
 
 from program_intent.admin import ProgramIntentAdmin, pages, timeline
+from program_intent.admin import learner as learner_page
+from program_intent.admin.filters import EffectiveFilter, ReasonFilter
 from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
 from tests.builders import MOMENT, PROGRAM, make_intent, make_user, store_history
+from tests.urls import support
 from tests.work import analyze, execute, grew, work_of
 
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/program_intent/programintent/"
 OTHER_PROGRAM = UUID("0a1b2c3d-0000-4000-8000-00000000abcd")
-FIELDS = ("id", "learner", "program_uuid", "reason", "certainty", "effective_timestamp", "created")
+FIELDS = ("id", "learner", "program_uuid", "reason", "certainty", "effective_time", "created_time")
 
 
 def listed(client: Client, **parameters: Any) -> list[int]:
@@ -58,8 +62,22 @@ def test_the_newest_intents_come_first(admin_client: Client) -> None:
 def test_the_list_shows_learner_program_certainty_reason_and_both_times(admin_client: Client) -> None:
     intent = make_intent(learner=make_user(username="ann"), reason="BUNDLE_PURCHASE")
     page = admin_client.get(LIST).content.decode()
-    for shown in (f">{intent.pk}</a>", ">ann</td>", str(PROGRAM), "CERTAIN_YES", "BUNDLE_PURCHASE", "April 12, 2022"):
+    for shown in (f">{intent.pk}</a>", ">ann</td>", str(PROGRAM), "CERTAIN_YES", "BUNDLE_PURCHASE"):
         assert shown in page
+    assert times_of(page) == shown_times(intent)
+
+
+def shown_time(moment: datetime) -> str:
+    """To the microsecond, with the offset: less does not tell two intents apart."""
+    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S.%f %z}"
+
+
+def shown_times(intent: ProgramIntent) -> list[str]:
+    return [shown_time(intent.effective_timestamp), shown_time(intent.created)]
+
+
+def times_of(page: str) -> list[str]:
+    return [re.sub("<[^>]+>", "", each) for each in re.findall(r"<time.*?</time>", page)]
 
 
 def test_an_intent_whose_learner_is_gone_is_still_listed_and_shown(admin_client: Client) -> None:
@@ -193,6 +211,12 @@ def test_no_column_sorts_not_even_through_the_address(admin_client: Client) -> N
     assert "sortable" not in admin_client.get(LIST).content.decode()
 
 
+@pytest.mark.parametrize("list_filter", [ReasonFilter, EffectiveFilter])
+def test_a_filter_has_the_name_that_other_themes_of_the_admin_ask_for(list_filter: Any) -> None:
+    first = list_filter.inputs[0].name
+    assert first.startswith(list_filter.parameter_name)
+
+
 def test_the_form_of_a_filter_keeps_the_search_and_the_other_filters(admin_client: Client) -> None:
     make_intent()
     page = admin_client.get(
@@ -230,6 +254,13 @@ def test_a_learner_is_found_by_the_learner_lookup_field_or_the_primary_key(admin
         assert set(listed(admin_client, q=str(intent.learner_id))) == {intent.pk, namesake.pk}
 
 
+def test_a_learner_is_found_by_the_name_that_the_list_shows(admin_client: Client) -> None:
+    intent = make_intent(learner=make_user(username="ann lee"))
+    make_intent()
+    assert listed(admin_client, q=str(intent.learner)) == [intent.pk]
+    assert listed(admin_client, q=f"ann lee {PROGRAM}") == [intent.pk]
+
+
 @pytest.mark.parametrize("name", ["Ann", "an", "ann%", "änn"])
 def test_a_learner_is_found_by_the_exact_name_only(admin_client: Client, name: str) -> None:
     make_intent(learner=make_user(username="ann"))
@@ -262,9 +293,9 @@ def test_a_search_shows_the_latest_intents_first(admin_client: Client) -> None:
 
 
 def test_the_search_box_says_what_it_takes(admin_client: Client) -> None:
-    assert "A learner (pk), a program&#x27;s UUID, or both" in admin_client.get(LIST).content.decode()
-    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "username"}):
-        assert "A learner (username or pk), " in admin_client.get(LIST).content.decode()
+    assert "A learner (pk or username), a program&#x27;s UUID, or both" in admin_client.get(LIST).content.decode()
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "email"}):
+        assert "A learner (email or username or pk), " in admin_client.get(LIST).content.decode()
 
 
 # Pages
@@ -489,8 +520,8 @@ def test_the_counts_take_two_queries_more_however_many_learners(
 ) -> None:
     for _ in range(10):
         make_intent()
-        # as without a search; then whether the program has many intents, and the counts
-        with django_assert_num_queries(6 + 2):
+        # as without a search; twice whether a user has that name; whether the program has many intents, and the counts
+        with django_assert_num_queries(6 + 2 + 2):
             admin_client.get(LIST, {"q": str(PROGRAM)})
 
 
@@ -523,19 +554,27 @@ def test_the_detail_page_draws_the_timeline_and_explains_the_answer_below(admin_
     make_intent(reason="OF_ANOTHER_LEARNER")
     section = timeline_of(admin_client, maybe)
     assert rows_of(section) == [
-        ["CERTAIN_YES", "BUNDLE_PURCHASE", "2022-04-12 04:30:00", shown(yes.created), "the answer"],
-        ["MAYBE", "VISITED (this page)", "2022-04-13 04:30:00", shown(maybe.created), "a certain intent beats MAYBE"],
-        ["CERTAIN_NO", "ENDS", shown(later.effective_timestamp), shown(later.created), "not counted: not yet true"],
+        ["CERTAIN_YES", "BUNDLE_PURCHASE", "2022-04-12 04:30:00.123456 -0400", shown_time(yes.created), "the answer"],
+        [
+            "MAYBE",
+            "VISITED (this page)",
+            "2022-04-13 04:30:00.123456 -0400",
+            shown_time(maybe.created),
+            "a certain intent beats MAYBE",
+        ],
+        [
+            "CERTAIN_NO",
+            "ENDS",
+            *shown_times(later),
+            "not counted: not yet true",
+        ],
     ]
+    assert ">CERTAIN_YES, BUNDLE_PURCHASE, since 12 April 2022<" in section.partition("<svg")[0]
     assert "Times are in America/New_York." in section
     assert re.findall(r'href="([^"]+)"', section) == [f"{LIST}{each.pk}/change/" for each in (yes, later)]
     assert re.findall(r'<g class="(\S+?) ?(marked)?"><title>\S+ (\S+)', section) == [
         ("winner", "", "BUNDLE_PURCHASE"), ("not-counted", "", "ENDS"), ("lost", "marked", "VISITED")
     ]  # fmt: skip
-
-
-def shown(moment: datetime) -> str:
-    return f"{timezone.localtime(moment):%Y-%m-%d %H:%M:%S}"
 
 
 def test_a_long_history_is_bounded_and_leads_to_the_list(admin_client: Client) -> None:
@@ -575,6 +614,7 @@ def test_an_answer_to_come_is_drawn_though_none_counts_yet(admin_client: Client)
     intent = make_intent(effective_timestamp=timezone.now() + timedelta(days=1))
     ((_, reason, _, _, verdict),) = rows_of(timeline_of(admin_client, intent))
     assert (reason, verdict) == ("BUNDLE_PURCHASE (this page)", "not counted: not yet true")
+    assert "No answer yet: no intent counts" in timeline_of(admin_client, intent)
 
 
 def test_who_may_not_look_is_told_nothing_and_nothing_is_asked(client: Client) -> None:
@@ -594,12 +634,14 @@ def test_who_may_not_look_is_told_nothing_and_nothing_is_asked(client: Client) -
 def test_the_detail_page_shows_every_field_and_offers_no_change(admin_client: Client) -> None:
     intent = make_intent()
     response = admin_client.get(f"{LIST}{intent.pk}/change/")
-    assert {field.name for field in ProgramIntent._meta.fields} == set(FIELDS)
+    renamed = {"effective_timestamp": "effective_time", "created": "created_time"}
+    assert {renamed.get(field.name, field.name) for field in ProgramIntent._meta.fields} == set(FIELDS)
     (fieldset,) = response.context["adminform"]
     assert tuple(field.field["field"] for line in fieldset for field in line if field.is_readonly) == FIELDS
     page = response.content.decode()
     assert str(PROGRAM) in page
-    for absent in ('name="_save"', 'class="deletelink"', "/delete/"):
+    assert times_of(page)[:2] == shown_times(intent)
+    for absent in ('name="_save"', 'class="deletelink"', "/delete/", "historylink"):
         assert absent not in page
 
 
@@ -661,3 +703,231 @@ def test_the_action_on_users_deletes_learners_with_their_intents(client_who_dele
     assert client_who_deletes_users.post(reverse("admin:auth_user_changelist"), data).status_code == 302
     assert not User.objects.filter(pk__in=learners).exists()
     assert not ProgramIntent.objects.exists()
+
+
+def test_whoever_may_not_view_intents_learns_nothing_of_them_by_deleting_a_user(
+    client_who_deletes_users: Client,
+) -> None:
+    intent = make_intent(learner=make_user(), reason="SECRET")
+    page = client_who_deletes_users.get(reverse("admin:auth_user_delete", args=[intent.learner_id])).content.decode()
+    assert "Program intents: 1" in page
+    for secret in ("SECRET", "CERTAIN_YES", str(PROGRAM)):
+        assert secret not in page
+
+
+@pytest.mark.parametrize("by_action", [False, True], ids=["page", "action"])
+def test_with_the_mixin_the_page_before_a_deletion_names_the_number_of_intents_alone(
+    client_who_deletes_users: Client, by_action: bool
+) -> None:
+    ann, bob = make_user(username="ann"), make_user(username="bob")
+    for day in range(3):
+        make_intent(learner=ann, effective_timestamp=MOMENT + timedelta(days=day))
+    if by_action:
+        data = {"action": "delete_selected", "_selected_action": [ann.pk, bob.pk]}
+        response = client_who_deletes_users.post("/support/auth/user/", data)
+    else:
+        response = client_who_deletes_users.get(f"{SUPPORT_USERS}{ann.pk}/delete/")
+    page = response.content.decode()
+    assert "Program intents: 3" in page
+    assert re.findall(r"<li>(Program intent:|User: <a[^>]*>\w+)", page) == [
+        f'User: <a href="{SUPPORT_USERS}{user.pk}/change/">{user.username}' for user in (ann, bob)[: 1 + by_action]
+    ]
+
+
+# The page of a learner, and what leads to it
+
+SUPPORT_USERS = "/support/auth/user/"
+LEARNER = "/support/program_intent/programintent/learner/"
+
+
+def test_the_page_of_a_learner_has_all_programs_with_their_answers_then_the_history(admin_client: Client) -> None:
+    ann = make_user(username="ann")
+    yes = make_intent(learner=ann, certainty="CERTAIN_YES", reason="BOUGHT")
+    maybe = make_intent(
+        learner=ann, certainty="MAYBE", reason="VISITED", effective_timestamp=MOMENT + timedelta(days=1)
+    )
+    later = make_intent(learner=ann, program_uuid=OTHER_PROGRAM, effective_timestamp=timezone.now() + timedelta(days=9))
+    make_intent(reason="OF_ANOTHER")
+    response = admin_client.get(f"{LEARNER}{ann.pk}/")
+    _, answers, history = response.content.decode().split("<section")
+    assert rows_of(answers) == [
+        [str(OTHER_PROGRAM), "no answer yet: no intent counts"],
+        [str(PROGRAM), "CERTAIN_YES", "BOUGHT", shown_time(yes.effective_timestamp)],
+    ]
+    assert rows_of(history) == [
+        [
+            str(each.program_uuid),
+            each.certainty,
+            each.reason,
+            *shown_times(each),
+        ]
+        for each in (later, maybe, yes)
+    ]
+    links = re.findall(r'href="([^"]+)"', history)
+    assert links == [f"/support{LIST.removeprefix('/admin')}{each.pk}/change/" for each in (later, maybe, yes)]
+    assert "Intents of ann" in response.content.decode()
+
+
+def test_a_long_history_of_a_learner_comes_by_pages_and_each_intent_once(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner_page, "PER_PAGE", 2)
+    ann = make_user()
+    newest_first = [make_intent(learner=ann, effective_timestamp=MOMENT - timedelta(days=day)).pk for day in range(5)]
+    seen, pages_seen, query = [], 0, ""
+    while pages_seen < 5:
+        page = admin_client.get(f"{LEARNER}{ann.pk}/{query}")
+        seen += [intent.id for intent in page.context["history"].intents]
+        pages_seen += 1
+        older = re.search(r'<a href="([^"]+)">Older', page.content.decode())
+        if older is None:
+            break
+        query = older[1]
+    assert (seen, pages_seen) == (newest_first, 3)
+    newer = re.search(r'<a href="([^"]+)">Newer', page.content.decode())
+    assert newer
+    back = admin_client.get(f"{LEARNER}{ann.pk}/{newer[1]}")
+    assert [intent.id for intent in back.context["history"].intents] == newest_first[2:4]
+
+
+def test_the_programs_of_a_learner_are_bounded_and_the_page_says_so(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learner_page, "MAX_PROGRAMS", 2)
+    ann = make_user()
+    for number in range(2):
+        make_intent(learner=ann, program_uuid=UUID(int=number))
+    words = "There are more programs than the 2 that are shown."
+    assert words not in admin_client.get(f"{LEARNER}{ann.pk}/").content.decode()
+    make_intent(learner=ann, program_uuid=UUID(int=2))
+    assert words in admin_client.get(f"{LEARNER}{ann.pk}/").content.decode()
+
+
+def test_the_page_of_a_learner_takes_as_many_queries_however_much_is_recorded(
+    admin_client: Client, django_assert_num_queries: Any
+) -> None:
+    ann = make_user()
+    for number in range(5):
+        make_intent(learner=ann, program_uuid=UUID(int=number))
+        # session, signed-in user, the learner, the programs, their answers, the page of the history
+        with django_assert_num_queries(6):
+            admin_client.get(f"{LEARNER}{ann.pk}/")
+
+
+def test_a_learner_who_is_gone_or_has_no_intents_has_a_page(admin_client: Client) -> None:
+    assert "No intents are recorded of this learner." in admin_client.get(f"{LEARNER}987654/").content.decode()
+    store_history(
+        [
+            ProgramIntent(
+                learner_id=987654, program_uuid=PROGRAM, reason="R", certainty="MAYBE", effective_timestamp=MOMENT
+            )
+        ]
+    )
+    assert "Intents of 987654" in admin_client.get(f"{LEARNER}987654/").content.decode()
+
+
+@pytest.mark.parametrize("key", ["ann", "1" * 50, "1.0", "%00", "_", "a/b"])
+def test_what_is_no_key_of_a_learner_has_no_page(admin_client: Client, key: str) -> None:
+    assert admin_client.get(f"{LEARNER}{key}/").status_code == 404
+
+
+@pytest.mark.parametrize("cursor", AWKWARD, ids=ascii)
+def test_a_cursor_that_nobody_gave_shows_the_first_page_and_says_why(admin_client: Client, cursor: str) -> None:
+    intent = make_intent()
+    response = admin_client.get(f"{LEARNER}{intent.learner_id}/", {"cursor": cursor.encode("utf-8", "replace")})
+    assert [each.id for each in response.context["history"].intents] == [intent.pk]
+    (message,) = get_messages(response.wsgi_request)
+    assert str(message).startswith("Expected a cursor that an earlier call gave, not ")
+
+
+def test_the_page_of_a_learner_takes_the_view_permission(client: Client) -> None:
+    intent = make_intent(reason="SECRET")
+    for permissions, status in ((("view_user",), 403), (("view_programintent",), 200)):
+        client.force_login(make_staff(*permissions))
+        response = client.get(f"{LEARNER}{intent.learner_id}/")
+        assert response.status_code == status
+        assert ("SECRET" in response.content.decode()) == (status == 200)
+
+
+def test_the_page_of_an_intent_leads_to_that_of_its_learner(admin_client: Client) -> None:
+    intent = make_intent()
+    page = admin_client.get(f"/support{LIST.removeprefix('/admin')}{intent.pk}/change/").content.decode()
+    assert f'<a href="{LEARNER}{intent.learner_id}/">All intents of this learner</a>' in page
+
+
+def test_with_the_mixin_the_page_of_a_user_leads_to_the_intents(client: Client) -> None:
+    ann = make_user()
+    link = f'<a href="{LEARNER}{ann.pk}/">Answers and history</a>'
+    for permissions, is_linked in ((("view_user",), False), (("view_user", "view_programintent"), True)):
+        client.force_login(make_staff(*permissions))
+        page = client.get(f"{SUPPORT_USERS}{ann.pk}/change/").content.decode()
+        assert page.count(link) == is_linked
+    client.force_login(make_staff("view_user", "add_user", "change_user", "view_programintent"))
+    assert client.get(f"{SUPPORT_USERS}add/").status_code == 200
+
+
+def test_an_admin_of_users_without_fieldsets_has_the_link_once(admin_client: Client, monkeypatch: Any) -> None:
+    ann = make_user()
+    user_admin = support.get_model_admin(User)
+    for name, value in (("fieldsets", None), ("fields", None), ("filter_horizontal", ())):
+        monkeypatch.setattr(user_admin, name, value)
+    assert admin_client.get(f"{SUPPORT_USERS}{ann.pk}/change/").content.decode().count("Answers and history") == 1
+
+
+# A host's inline
+
+USER_FORM = {"username": "anna", "date_joined_0": "2020-01-01", "date_joined_1": "00:00:00"}
+
+
+def test_an_inline_of_intents_shows_them_and_changes_nothing(admin_client: Client) -> None:
+    intent = make_intent(learner=make_user(username="ann"))
+    path = f"{SUPPORT_USERS}{intent.learner_id}/change/"
+    page = admin_client.get(path).content.decode()
+    assert "BUNDLE_PURCHASE" in page
+    data = {
+        **USER_FORM,
+        "program_intents-TOTAL_FORMS": "2",
+        "program_intents-INITIAL_FORMS": "1",
+        "program_intents-0-id": intent.pk,
+        "program_intents-0-learner": intent.learner_id,
+        "program_intents-0-reason": "OTHER",
+        "program_intents-0-DELETE": "on",
+        "program_intents-1-learner": intent.learner_id,
+        "program_intents-1-program_uuid": OTHER_PROGRAM,
+        "program_intents-1-reason": "ADDED",
+        "program_intents-1-certainty": "MAYBE",
+    }
+    assert admin_client.post(path, data).status_code == 302
+    assert User.objects.get(pk=intent.learner_id).username == "anna"
+    assert [each.reason for each in ProgramIntent.objects.all()] == ["BUNDLE_PURCHASE"]
+
+
+class WritableInline(TabularInline):  # type: ignore[type-arg]  # generic for the type checker only
+    """What a system check refuses."""
+
+    model = ProgramIntent
+
+
+@pytest.mark.parametrize("change", [{"reason": "OTHER"}, {"DELETE": "on"}], ids=["change", "delete"])
+def test_an_inline_that_would_change_or_delete_an_intent_is_forbidden_to(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, change: dict[str, str]
+) -> None:
+    monkeypatch.setattr(support.get_model_admin(User), "inlines", [WritableInline])
+    intent = make_intent()
+    path = f"{SUPPORT_USERS}{intent.learner_id}/change/"
+    (inline,) = admin_client.get(path).context["inline_admin_formsets"]
+    sent = dict(sent_by_a_browser(inline.formset))
+    assert admin_client.post(path, {**USER_FORM, **sent}).status_code == 302
+    changed = {f"program_intents-0-{name}": value for name, value in change.items()}
+    assert admin_client.post(path, {**USER_FORM, **sent, **changed}).status_code == 403
+    assert [each.reason for each in ProgramIntent.objects.all()] == ["BUNDLE_PURCHASE"]
+
+
+def sent_by_a_browser(formset: Any) -> Iterator[tuple[str, Any]]:
+    """Of an inline that nobody has touched, without its empty forms."""
+    for form in (formset.management_form, *formset.initial_forms):
+        for bound in form:
+            shown = bound.field.widget.get_context(bound.html_name, bound.value(), {})["widget"]
+            for widget in shown.get("subwidgets", [shown]):
+                if widget["value"] is not None:
+                    yield widget["name"], widget["value"][0] if isinstance(widget["value"], list) else widget["value"]

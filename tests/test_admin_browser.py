@@ -32,7 +32,7 @@ pytestmark = [
 ]
 
 LIST = "/admin/program_intent/programintent/"
-WIDE, NARROW = 1280, 480
+WIDE, NARROW, PHONE = 1280, 480, 375
 # Days from now, certainty and reason of each intent.
 History = Sequence[tuple[float, str, str]]
 USUAL: History = [
@@ -204,6 +204,26 @@ def test_the_page_needs_no_scripts(browser: Browser) -> None:
     assert [row for row in rows if not overlap(row, section)] == []
 
 
+def test_on_a_phone_the_verdict_on_each_intent_is_on_the_screen(browser: Browser) -> None:
+    browser.open_timeline(USUAL, width=PHONE)
+    verdicts = browser.boxes(".program-intent-timeline tbody td:last-child")
+    assert len(verdicts) == len(USUAL)
+    assert [box for box in verdicts if box[0] < 0 or box[2] > PHONE] == []
+    script = "return [...document.querySelectorAll(arguments[0])].map(e => getComputedStyle(e, '::before').content)"
+    labels = browser.measure(script, ".program-intent-timeline tbody td:has(time)")
+    assert labels == ['"Effective "', '"Created "'] * len(USUAL)
+
+
+@pytest.mark.parametrize("page", ["timeline", "learner"])
+def test_a_link_is_told_from_the_text_around_it_by_more_than_its_colour(browser: Browser, page: str) -> None:
+    first = make_history(HISTORIES["longer than is drawn"])
+    learner = ProgramIntent.objects.get(pk=first).learner_id
+    browser.open(f"{LIST}{first}/change/" if page == "timeline" else f"{LIST}learner/{learner}/")
+    lines = browser.styles(f".program-intent-{page} a", "textDecorationLine")
+    assert len(lines) > 10
+    assert set(lines) == {"underline"}
+
+
 def luminance(colour: str) -> float:
     """As WCAG defines it, of a colour such as ``rgb(51, 51, 51)``."""
     channels = [int(channel) / 255 for channel in colour.removeprefix("rgb(").removesuffix(")").split(",")]
@@ -227,6 +247,38 @@ def test_both_themes_have_contrast(browser: Browser, theme: str) -> None:
     for background in backgrounds:
         assert [text for text in texts if contrast(text, background) < 4.5] == []
         assert [shape for shape in shapes if contrast(shape, background) < 3] == []
+
+
+# The list and the page of a learner
+
+
+def test_the_list_fits_beside_the_sidebar_and_takes_two_lines_for_a_uuid_and_a_time(browser: Browser) -> None:
+    make_history([(-1, "CERTAIN_YES", "W" * 64), *USUAL])
+    make_user(username="a.quite.long.name@university.example").program_intents.create(
+        pk=12_345_678, program_uuid=PROGRAM, reason="VISITED", certainty="MAYBE", effective_timestamp=timezone.now()
+    )
+    browser.open(LIST, width=WIDE)
+    script = "const e = document.querySelector('#changelist .results'); return e.scrollWidth - e.clientWidth"
+    assert browser.measure(script) <= 0
+    script = """return [...document.querySelectorAll(arguments[0])].map(cell => {
+        const range = document.createRange(); range.selectNodeContents(cell);
+        return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size})"""
+    rows = len(USUAL) + 2
+    for cells, number, most in ((".field-program_uuid", rows, 2), ("time span", 4 * rows, 1)):
+        lines = browser.measure(script, f"#result_list {cells}")
+        assert (len(lines), max(lines)) == (number, most)
+    (search,), (filters,) = browser.boxes("#toolbar"), browser.boxes("#changelist-filter")
+    assert filters[3] <= search[1]
+
+
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_the_page_of_a_learner_is_never_wider_than_the_window(browser: Browser, width: int) -> None:
+    first = make_history(HISTORIES["dense, with the longest reasons"])
+    browser.open(f"{LIST}learner/{ProgramIntent.objects.get(pk=first).learner_id}/", width=width)
+    assert browser.overflow() <= 0
+    cells = browser.boxes(".program-intent-rows tbody :is(td, th)")
+    assert len(cells) == 4 + 5 * 30
+    assert [box for box in cells if box[2] > width] == []
 
 
 # The counts

@@ -4,6 +4,8 @@ from contextlib import nullcontext
 from typing import Any
 
 import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.core.checks import CheckMessage, Error, Warning, run_checks
 from django.core.management import CommandError
 from django.db import models
@@ -12,7 +14,9 @@ from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from program_intent import checks
+from program_intent.admin import ReadOnlyIntents
 from program_intent.management.commands import load_program_intents
+from program_intent.models import ProgramIntent
 
 KEYS = "The keys are LEARNER_LOOKUP_FIELD, MAX_BATCH_SIZE, IGNORED_PARAMETERS."
 UNIQUE_FIELDS = "Name learners by pk or by a unique field: id, username."
@@ -321,6 +325,53 @@ def test_a_database_without_intents_passes(monkeypatch: pytest.MonkeyPatch) -> N
     use_databases(monkeypatch, default={}, other=READS_FIRST)
     with override_settings(DATABASE_ROUTERS=[IntentsInDefault()]):
         assert found() == []
+
+
+class Writable(admin.TabularInline):  # type: ignore[type-arg]  # generic for the type checker only
+    model = ProgramIntent
+
+
+class ReadOnly(ReadOnlyIntents, Writable):
+    pass
+
+
+class Unfinished(admin.TabularInline):  # type: ignore[type-arg]  # generic for the type checker only
+    """Django's own check tells that it has no model."""
+
+
+class WritableAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for the type checker only
+    pass
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "class_name"),
+    [
+        (Group, {"inlines": [Writable]}, "Writable"),
+        (ProgramIntent, {}, "WritableAdmin"),
+        (Group, {"inlines": [ReadOnly, Unfinished]}, None),
+        (Group, {}, None),
+    ],
+    ids=["inline", "admin", "read-only", "of another model"],
+)
+def test_e009_an_admin_of_intents_would_change_them(
+    monkeypatch: pytest.MonkeyPatch, model: type[models.Model], options: dict[str, Any], class_name: str | None
+) -> None:
+    monkeypatch.setattr("django.contrib.admin.sites.all_sites", set())  # a new site adds itself
+    site = admin.AdminSite(name="host")
+    site.register(model, WritableAdmin, **options)
+    expected = [
+        Error(
+            f"tests.test_checks.{class_name} would add, change or delete intents.",
+            hint="Derive it from program_intent.admin.ReadOnlyIntents first.",
+            id="program_intent.E009",
+        )
+    ]
+    assert checks.check_admins() == (expected if class_name else [])
+
+
+def test_a_host_without_the_admin_passes() -> None:
+    with override_settings(INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "program_intent"]):
+        assert checks.check_admins() == []
 
 
 def run_each_check() -> list[CheckMessage]:

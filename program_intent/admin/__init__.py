@@ -1,5 +1,7 @@
-"""What Django's admin finds when it looks for the app's."""
+"""What Django's admin finds when it looks for the app's, and what hosts put into theirs."""
 
 from program_intent.admin.intents import ProgramIntentAdmin
+from program_intent.admin.readonly import ReadOnlyIntents
+from program_intent.admin.users import ProgramIntentsLink
 
-__all__ = ["ProgramIntentAdmin"]
+__all__ = ["ProgramIntentAdmin", "ProgramIntentsLink", "ReadOnlyIntents"]

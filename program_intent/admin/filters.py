@@ -30,6 +30,7 @@ class InputFilter(admin.ListFilter):
     """A filter to type into: a list of the values there are would read the whole table."""
 
     template = "admin/program_intent/programintent/input_filter.html"
+    parameter_name: str  # read by admin themes, not by Django
     inputs: tuple[Input, ...]
 
     def __init__(
@@ -70,6 +71,7 @@ class InputFilter(admin.ListFilter):
 
 class ReasonFilter(InputFilter):
     title = _("reason")
+    parameter_name = "reason"
     inputs = (Input("reason", _("Exactly"), "text", "reason", parse_reason),)
 
 
@@ -85,6 +87,7 @@ class EffectiveFilter(InputFilter):
     """From the beginning of a day to the end of a day, in the time zone in which the list shows its times."""
 
     title = _("effective date")
+    parameter_name = "effective"
     inputs = (
         Input("effective_from", _("From"), "date", "effective_timestamp__gte", lambda day: _moment(day, time.min)),
         Input("effective_to", _("To"), "date", "effective_timestamp__lte", lambda day: _moment(day, time.max)),

@@ -1,19 +1,27 @@
 """The admin's pages of intents: they show everything and change nothing."""
 
+from datetime import datetime
 from typing import Any, NoReturn
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.functional import lazy
-from django.utils.safestring import mark_safe
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext_lazy as _
 
 from program_intent.admin import timeline
 from program_intent.admin.filters import EffectiveFilter, ReasonFilter
+from program_intent.admin.learner import learner_context
 from program_intent.admin.pages import COUNT_VAR, IntentChangeList, UncountedPaginator, bounded, search_help, sought_by
+from program_intent.admin.readonly import ReadOnlyIntents
 from program_intent.api import explain_latest_certain_intent
 from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
@@ -21,7 +29,7 @@ from program_intent.validation.values import shown
 
 
 @admin.register(ProgramIntent)
-class ProgramIntentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic for the type checker only
+class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for the type checker only
     """A list whose cost does not grow with the table, and a read-only page per intent.
 
     No index begins with certainty, reason or time, so filtering by these alone would walk the table until a page is
@@ -44,10 +52,10 @@ class ProgramIntentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic
         "program_uuid",
         "reason",
         "certainty",
-        "effective_timestamp",
-        "created",
+        "effective_time",
+        "created_time",
     )
-    list_display = ("id", "learner", "program_uuid", "certainty", "reason", "effective_timestamp", "created")
+    list_display = ("id", "learner", "program_uuid", "certainty", "reason", "effective_time", "created_time")
     list_filter = ("certainty", ReasonFilter, EffectiveFilter)
     list_select_related = ()  # False would join the learner
     ordering = ("-pk",)
@@ -61,11 +69,13 @@ class ProgramIntentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic
     class Media:
         css = {"all": ["program_intent/admin.css"]}
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    @admin.display(description=_("effective timestamp"))
+    def effective_time(self, intent: ProgramIntent) -> SafeString:
+        return _time(intent.effective_timestamp)
 
-    def has_change_permission(self, request: HttpRequest, obj: ProgramIntent | None = None) -> bool:
-        return False
+    @admin.display(description=_("created"))
+    def created_time(self, intent: ProgramIntent) -> SafeString:
+        return _time(intent.created)
 
     def has_delete_permission(self, request: HttpRequest, obj: ProgramIntent | None = None) -> bool:
         """Whoever may delete a user may delete that user's intents with them: the user's admin asks about each.
@@ -73,6 +83,20 @@ class ProgramIntentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic
         Nothing else comes of it: this admin has no delete button, page or action.
         """
         return obj is not None
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.learner_view)
+        return [path("learner/<path:key>/", view, name="program_intent_programintent_learner"), *super().get_urls()]
+
+    def learner_view(self, request: HttpRequest, key: str) -> HttpResponse:
+        """All that is recorded of a learner."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        context = learner_context(request, unquote(key))
+        request.current_app = self.admin_site.name
+        context |= {"title": f"Intents of {context['learner']}", "opts": self.opts, "media": self.media}
+        template = "admin/program_intent/programintent/learner.html"
+        return TemplateResponse(request, template, {**self.admin_site.each_context(request), **context})
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -134,6 +158,11 @@ class ProgramIntentAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # generic
         return queryset.filter(**sought).order_by(*order_by), False
 
 
+def _time(moment: datetime) -> SafeString:
+    """Whole, because the microsecond tells two intents apart."""
+    return render_to_string("admin/program_intent/programintent/time.html", {"moment": moment})
+
+
 def _explained(intent: ProgramIntent) -> dict[str, Any]:
     explanation = explain_latest_certain_intent(intent.learner_id, intent.program_uuid)
     points = timeline.choose(explanation, keep=intent.pk)
@@ -145,4 +174,4 @@ def _explained(intent: ProgramIntent) -> dict[str, Any]:
         marked=intent.pk,
     )
     left_out = bool(explanation.winner) + len(explanation.lost) + len(explanation.not_counted) - len(points)
-    return {"timeline": mark_safe(picture), "points": points, "left_out": left_out}
+    return {"timeline": mark_safe(picture), "answer": explanation.winner, "points": points, "left_out": left_out}

@@ -108,7 +108,8 @@ class ProgramIntent(models.Model):
         pre_save.connect(admit_from_fixture, sender=cls)
 
     def __str__(self) -> str:
-        return f"{self.learner_id}: {self.certainty} {self.program_uuid} ({self.reason})"
+        """Nothing of the intent: Django shows this to whoever may delete the learner, and logs it."""
+        return f"#{self.pk}"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Refuse at once what Django would pass over or refuse in words of its own; see ``save_base``."""

@@ -9,15 +9,19 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.parse import unquote as unquote_url
 from uuid import uuid4
 
 import pytest
 from django.apps import apps
 from django.conf import settings
+from django.contrib.admin.utils import quote as admin_quote
+from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
-from django.test import override_settings
+from django.test import RequestFactory, override_settings
+from django.urls import resolve, reverse
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
@@ -399,6 +403,23 @@ if NAMES_BY_TEXT:
         outcomes = record(rows, learner_field="username")
         assert [outcome.status for outcome in outcomes] == ["created", "rejected"]
         assert outcomes[1].errors == {"learner": ["No user is named by 'a'."]}
+
+
+if HOST == "text_user":
+    from program_intent.admin.learner import learner_context
+
+    @pytest.mark.parametrize("key", KEYS)
+    def test_the_admins_page_of_a_learner_has_an_address_whatever_the_key(key: str) -> None:
+        intent = make_intent(learner=make_user(key=key))
+        address = reverse("admin:program_intent_programintent_learner", args=[admin_quote(key)])
+        shown = learner_context(RequestFactory().get(address), unquote(resolve(unquote_url(address)).kwargs["key"]))
+        assert shown["learner"] == intent.learner
+        assert [each.id for each in shown["history"].intents] == [intent.pk]
+
+    def test_the_admins_page_of_a_learner_is_matched_exactly_not_as_a_collation_would() -> None:
+        make_intent(learner=make_user(key="ada"))
+        shown = learner_context(RequestFactory().get("/"), "ADA")
+        assert (shown["learner"], shown["answers"], shown["history"].intents) == ("ADA", [], [])
 
 
 if HOST == "uuid_user":
