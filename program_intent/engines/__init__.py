@@ -57,6 +57,9 @@ class Engine(Protocol):
         Neither this nor the speller touches the database.
         """
 
+    def parts(self, prepared: Prepared) -> Iterable[tuple[int, Prepared]]:
+        """The same rows in statements that the server takes, each with the position of its first."""
+
     def refused(self, prepared: Prepared) -> set[int]:
         """The positions of the rows that may not be written: their learner is no user."""
 

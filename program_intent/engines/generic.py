@@ -60,6 +60,9 @@ class Generic:
     def prepare(self, rows: Sequence[Spelled], *, all_new: bool = False) -> Prepared:
         return Prepared(rows)
 
+    def parts(self, prepared: Prepared) -> Iterable[tuple[int, Prepared]]:
+        return [(0, prepared)]
+
     def refused(self, prepared: Prepared) -> set[int]:
         users = self.model._meta.get_field("learner").related_model._base_manager.using(self.connection.alias)
         return {

@@ -5,17 +5,20 @@ is the same for a new row and a duplicate: a variable of the session collects th
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Any
+from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field
+from django.db.models import Field, QuerySet
 
+from program_intent.data import Intent
 from program_intent.engines.character_sets import spells
 from program_intent.engines.generic import Prepared, Spelled
 from program_intent.engines.reads import Reads
@@ -66,8 +69,6 @@ SELECT coalesce(max(id), 0), CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF'
 _KEYS = """
 SELECT id FROM {table} FORCE INDEX (PRIMARY) WHERE id > %(last)s AND id <= %(fence)s {known} ORDER BY id LIMIT %(limit)s
 """
-
-
 _CHARACTER_SETS = """
 SELECT @@character_set_client, CHARSET((SELECT {column} FROM {table} WHERE FALSE)),
 COLLATION((SELECT {column} FROM {table} WHERE FALSE))
@@ -77,8 +78,12 @@ _UP_TO_FFFF = ("utf8", "utf8mb3", "ucs2")
 _CODECS = {"latin1": "cp1252", "koi8r": "koi8_r", "koi8u": "koi8_u"}
 # Control characters that a column holds, and no driver sends, because cp1252 has nothing there.
 _MORE_IN_LATIN1 = dict.fromkeys(b"\x81\x8d\x8f\x90\x9d")
-
-
+# Bytes of a statement at most: its text without the values, what is around a value, what is around a row as VALUES and
+# not as JSON, and a character that is escaped or of UTF-8's longest.
+_AROUND, _PER_VALUE, _PER_ROW, _PER_CHARACTER = 4096, 4, 48, 4
+_LARGEST = "SELECT @@max_allowed_packet"
+# net_buffer_length, with which every connection begins: none needs to be asked.
+_TAKEN_BY_ALL = 16_384
 # Of each of the driver's connections, by question.
 _TOLD: WeakKeyDictionary[Any, dict[str, list[tuple[Any, ...]]]] = WeakKeyDictionary()
 
@@ -130,6 +135,36 @@ class MySQL(Reads):
         sql = _ROWS.format(learner=f"ELT(learner_id, {', '.join(['%s'] * len(numbers))})", learner_type="INT")
         numbered = [(numbers[key], *values) for key, *values in rows]
         return Prepared(rows, sql, (*numbers, json.dumps(numbered)), all_new)
+
+    def parts(self, prepared: Prepared) -> Iterator[tuple[int, Prepared]]:
+        half = len(prepared.rows) // 2
+        if not half or self._fits(_size(prepared)):
+            yield 0, prepared
+            return
+        for start, rows in ((0, prepared.rows[:half]), (half, prepared.rows[half:])):
+            for position, part in self.parts(self.prepare(rows, all_new=prepared.all_new)):
+                yield start + position, part
+
+    def of_learners(
+        self, learners: Collection[Any], programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
+    ) -> list[Intent]:
+        read = partial(super().of_learners, programs=programs, as_of=as_of, known_at=known_at)
+        return list(chain.from_iterable(map(read, self._lists(list(learners)))))
+
+    def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
+        return chain.from_iterable(map(partial(super().users_named, users, field), self._lists(names)))
+
+    def _lists(self, values: list[Any]) -> Iterator[list[Any]]:
+        """The values in lists that a statement has room for."""
+        half = len(values) // 2
+        if not half or self._fits(_AROUND + sum(_PER_VALUE + _PER_CHARACTER * len(str(value)) for value in values)):
+            yield values
+            return
+        yield from self._lists(values[:half])
+        yield from self._lists(values[half:])
+
+    def _fits(self, size: int) -> bool:
+        return size <= _TAKEN_BY_ALL or size <= self._told(_LARGEST)[0][0]
 
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:
         if len(prepared.rows) == 1:
@@ -214,6 +249,12 @@ class MySQL(Reads):
             cursor.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")  # for the next statement alone
             cursor.execute(text, given)
             return [key for (key,) in cursor.fetchall()]
+
+
+def _size(prepared: Prepared) -> int:
+    """The bytes of the longest statement about the rows, or a few more."""
+    keys = () if isinstance(prepared.rows[0][0], int) else (key for key, *_ in prepared.rows)
+    return _AROUND + len(prepared.params[-1]) + _PER_ROW * len(prepared.rows) + _PER_CHARACTER * sum(map(len, keys))
 
 
 def _spells(text: str, character_set: str) -> bool:

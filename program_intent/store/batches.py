@@ -10,7 +10,7 @@ from typing import Any
 from django.utils import timezone
 
 from program_intent.engines import Engine
-from program_intent.engines.generic import Spelled
+from program_intent.engines.generic import Prepared, Spelled
 from program_intent.store.retrying import retrying
 from program_intent.validation.judge import NewIntent
 from program_intent.validation.learners import SEVERAL, Learners
@@ -55,6 +55,12 @@ class PreparedRows:
             for start in range(0, len(self.rows), size)
         ]
 
+    def _statements(self) -> Iterator[tuple[int, Prepared]]:
+        """The rows of each statement, with the position of the first; made on the connection that is to store them."""
+        for start, chunk in self._chunks:
+            for position, part in self._engine.parts(chunk):
+                yield start + position, part
+
     def write(self, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
         """Store the rows in one transaction: how many were new, and those that may not be written.
 
@@ -65,7 +71,7 @@ class PreparedRows:
     def _count_inserted(self, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
         created, new = timezone.now(), 0
         refused: set[Spelled] = set()
-        for start, chunk in self._chunks:
+        for start, chunk in self._statements():
             count, positions = self._engine.count_inserted(chunk, created)
             new += count
             refused |= {self.rows[start + position] for position in positions}
@@ -78,7 +84,7 @@ class PreparedRows:
 
     def _insert(self, created: datetime) -> dict[Spelled, tuple[int, datetime, bool]]:
         found: dict[Spelled, tuple[int, datetime, bool]] = {}
-        for start, chunk in self._chunks:
+        for start, chunk in self._statements():
             new = self._engine.insert(chunk, created)
             is_alone = new and len(chunk.rows) == 1
             stored = [(0, key, created) for key in new] if is_alone else self._engine.stored(chunk)
@@ -89,12 +95,16 @@ class PreparedRows:
     def stored(self) -> set[Spelled]:
         """Those of the rows that are stored."""
         return {
-            self.rows[start + position] for start, chunk in self._chunks for position, *_ in self._engine.stored(chunk)
+            self.rows[start + position]
+            for start, chunk in self._statements()
+            for position, *_ in self._engine.stored(chunk)
         }
 
     def unknown(self) -> set[Spelled]:
         """Those of the rows that are not stored and may not be written."""
         refused = {
-            self.rows[start + position] for start, chunk in self._chunks for position in self._engine.refused(chunk)
+            self.rows[start + position]
+            for start, chunk in self._statements()
+            for position in self._engine.refused(chunk)
         }
         return refused - PreparedRows(refused, self._engine).stored()

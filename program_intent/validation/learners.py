@@ -158,7 +158,8 @@ class Learners:
         engine = engines.of(connections[self._using], get_user_model())
         for users in engine.users_named(self._users(), self._field, listed) if listed else ():
             for row in users.values_list(*columns):
-                found[row[0]] = SEVERAL if row[0] in found else row[-1]
+                # Of several queries, a collation may give the same user to two.
+                found[row[0]] = row[-1] if found.get(row[0], row[-1]) == row[-1] else SEVERAL
         return {name: found[name] for name in names if name in found}
 
     def names(self, keys: Collection[Any]) -> dict[Any, Any]:
