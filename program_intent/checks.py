@@ -12,18 +12,29 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
-from django.db import connections, router
+from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 
 from program_intent.conf import SETTINGS
 from program_intent.models import ProgramIntent
-from program_intent.validation.learners import is_unique
+from program_intent.validation.learners import is_unique, key_field
 from program_intent.validation.times import EARLIEST
 from program_intent.validation.values import did_you_mean, shown
 
 # What Django itself raises on first use of a user model, a database engine or a router that does not exist.
 _TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError)
+# Of each, a call fails or does not find the learner, on one engine at least (of IP addresses, on PostgreSQL).
+_NOT_TAKEN_AS_KEYS = (
+    models.BinaryField,
+    models.BooleanField,
+    models.DateTimeField,
+    models.DurationField,
+    models.FileField,
+    models.FloatField,
+    models.GenericIPAddressField,
+    models.JSONField,
+)
 
 
 def _holding_intents() -> list[str]:
@@ -106,6 +117,23 @@ def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
             id="program_intent.E007",
         )
     ]
+
+
+@register()
+def check_key_of_users(**kwargs: Any) -> list[CheckMessage]:
+    """W004: a learner is found by the primary key of users, in every call and on every database."""
+    with suppress(*_TOLD_BY_DJANGO):
+        key, model = key_field("pk"), get_user_model()._meta.label
+        if isinstance(key, _NOT_TAKEN_AS_KEYS):
+            return [
+                Warning(
+                    f"The primary key of the user model {model} is a {type(key).__name__}, by which not every call "
+                    "finds a learner.",
+                    hint="Take an integer, a UUID or a text. Decimals, dates and times of day are taken too.",
+                    id="program_intent.W004",
+                )
+            ]
+    return []
 
 
 @register()

@@ -17,6 +17,7 @@ from program_intent import checks
 from program_intent.admin import ReadOnlyIntents
 from program_intent.management.commands import load_program_intents
 from program_intent.models import ProgramIntent
+from program_intent.validation import learners
 
 KEYS = "The keys are LEARNER_LOOKUP_FIELD, MAX_BATCH_SIZE, IGNORED_PARAMETERS."
 UNIQUE_FIELDS = "Name learners by pk or by a unique field: id, username."
@@ -180,6 +181,54 @@ def test_only_a_constraint_on_the_field_alone_and_for_all_rows_makes_it_unique(
     is_error = "program_intent.E005" in ids
     with pytest.raises(CommandError) if is_error else nullcontext():  # the command's option is judged alike
         load_program_intents._refuse_learner_field(name)
+
+
+def use_key(monkeypatch: pytest.MonkeyPatch, key: "models.Field[Any, Any]") -> None:
+    """Let users have this primary key; the model is made for the test alone."""
+    body = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "tests"}), "key": key}
+    model = type("Learner", (models.Model,), body)
+    monkeypatch.setattr(learners, "get_user_model", lambda: model)
+    monkeypatch.setattr(checks, "get_user_model", lambda: model)
+
+
+NOT_TAKEN = ["Binary", "Boolean", "DateTime", "Duration", "File", "Float", "GenericIPAddress", "JSON"]
+
+
+@pytest.mark.parametrize("name", [f"{name}Field" for name in NOT_TAKEN])
+@isolate_apps("tests")
+def test_w004_the_primary_key_of_users_is_of_a_type_that_is_not_taken(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_key(monkeypatch, getattr(models, name)(primary_key=True))
+    assert checks.check_key_of_users() == [
+        Warning(
+            f"The primary key of the user model tests.Learner is a {name}, by which not every call finds a learner.",
+            hint="Take an integer, a UUID or a text. Decimals, dates and times of day are taken too.",
+            id="program_intent.W004",
+        )
+    ]
+
+
+TAKEN = ["BigAuto", "Char", "Date", "Email", "PositiveSmallInteger", "Slug", "Text", "Time", "URL", "UUID"]
+
+
+@pytest.mark.parametrize("name", [f"{name}Field" for name in TAKEN])
+@isolate_apps("tests")
+def test_a_primary_key_of_another_type_passes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_key(monkeypatch, getattr(models, name)(primary_key=True))
+    assert checks.check_key_of_users() == []
+
+
+@isolate_apps("tests")
+def test_w004_looks_through_a_primary_key_that_is_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Person(models.Model):  # noqa: DJ008
+        number = models.FloatField(primary_key=True)
+
+        class Meta:
+            app_label = "tests"
+
+    use_key(monkeypatch, models.OneToOneField(Person, models.CASCADE, primary_key=True))
+    assert [message.id for message in checks.check_key_of_users()] == ["program_intent.W004"]
 
 
 def test_e007_time_zones_are_off() -> None:
