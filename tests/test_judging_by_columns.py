@@ -74,6 +74,7 @@ def test_a_column_of_times_may_mix_spellings() -> None:
     assert judged(fast.times, parse_timestamp, list(WAREHOUSES.values())) == ([NOON] * len(WAREHOUSES), 2)
 
 
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("form", "parse", "column", "values"),
     [

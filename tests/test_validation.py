@@ -390,6 +390,7 @@ def test_what_a_key_of_another_type_cannot_be_names_no_user(field: "models.Field
     assert message == f"Expected a value that names a user, not {shown(value)}."
 
 
+@pytest.mark.django_db  # which is asked what it can spell
 @pytest.mark.parametrize("value", ["ada", "Ada", " ada ", "", "7", "\u00e9", "e\u0301", "\U0001f600", "a" * 500])
 def test_a_text_names_a_learner_as_it_stands(value: str) -> None:
     assert learner_parser("username", connection)(value) == value
@@ -401,6 +402,7 @@ def test_what_is_no_text_does_not_stand_for_one(value: object) -> None:
     assert message == f"Expected a text that names a user, not {shown(value)}."
 
 
+@pytest.mark.django_db  # which is asked what it can spell
 @pytest.mark.parametrize("value", ["a\0", "\ud800", "\udfffa"])
 def test_a_text_that_no_database_stores_names_no_user(value: str) -> None:
     assert refusal(learner_parser("username", connection), value) == f"No user is named by {shown(value)}."
@@ -542,6 +544,7 @@ anything = st.one_of(
 )
 
 
+@pytest.mark.django_db  # which is asked what it can spell
 @generated
 @given(value=anything)
 @pytest.mark.parametrize(

@@ -188,6 +188,10 @@ def test_deleting_a_user_takes_the_intents_along(learner: Any) -> None:
     assert list(ProgramIntent.objects.all()) == [kept]
 
 
+@pytest.mark.skipif(
+    connection.vendor == "postgresql" and "'" in ProgramIntent._meta.db_table,
+    reason="Django's loaddata quotes no quote",
+)
 def test_a_fixture_of_stored_rows_passes_and_changes_nothing(learner: Any, tmp_path: Path) -> None:
     intent = make_intent(learner=learner)
     fixture = tmp_path / "intents.json"
