@@ -49,6 +49,7 @@ def narrow(request: pytest.FixtureRequest, settings: Settings, transactional_db:
     else:
         column = "ALTER TABLE auth_user MODIFY username VARCHAR(150) CHARACTER SET {} NOT NULL"
         execute(column.format(request.param))
+        connection.close()  # which may have been told of the column as it was
         yield
         execute(column.format("utf8mb4 COLLATE utf8mb4_unicode_ci"))
     connection.close()

@@ -102,7 +102,7 @@ class Reads(Sql):
         self, learner: Any, programs: list[UUID] | None, *, as_of: datetime, known_at: datetime | None
     ) -> list[Intent]:
         engine: Any = type(self)
-        plain, search = _of_learner(engine, self.model, known_at is not None, programs is not None)
+        plain, search = _of_learner(engine, self.model, self.SHORT, known_at is not None, programs is not None)
         given = {"learner": self.prepared_learner(learner), **self._moments(as_of, known_at)}
         if programs is not None:
             given["programs"] = self.many([self.program(each) for each in programs])
@@ -234,7 +234,7 @@ class Reads(Sql):
 
 
 @lru_cache
-def _of_learner(engine: type[Reads], model: type[Model], is_known_at: bool, are_given: bool) -> list[str]:
+def _of_learner(engine: type[Reads], model: type[Model], short: int, is_known_at: bool, are_given: bool) -> list[str]:
     """The two texts of :meth:`Reads.of_learner`, built once: for all programs or for those given."""
     names = {
         **engine.names_of(model),
@@ -242,7 +242,7 @@ def _of_learner(engine: type[Reads], model: type[Model], is_known_at: bool, are_
         "columns": engine.columns(),
         "is_learner": engine.same_learner(model, "t.learner_id", "%(learner)s"),
         "among": f"AND {engine.AMONG.format('t.program_uuid', '%(programs)s')}" if are_given else "",
-        "limit": str(engine.SHORT + 1),
+        "limit": str(short + 1),
     }
     return [text.format(**names) for text in (_PLAIN, engine.OF_GIVEN if are_given else engine.OF_ALL)]
 
