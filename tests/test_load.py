@@ -544,3 +544,19 @@ def test_the_command_sets_nothing_outside_the_main_thread(
     thread.start()
     thread.join()
     assert [found[:3] for found in while_loading] == [settings_of_python()[:3]]
+
+
+def test_an_empty_source_makes_no_small_batches_of_the_next() -> None:
+    make_learners(1)
+    batches: list[int] = []
+    job = Load(
+        using="default",
+        zone=None,
+        writer=Storing(),
+        max_rejects=None,
+        reject=lambda reject: None,
+        progress=lambda counts: batches.append(counts.read),
+    )
+    job.run([Listed()], learner_field="pk")
+    job.run([Listed(typed(1)), Listed(typed(1))], learner_field="pk")
+    assert batches == [0, 2]

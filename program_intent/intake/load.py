@@ -168,7 +168,8 @@ class Load:
         longest = len(judged) * LONGEST_TRANSACTION / (time.perf_counter() - start)
         # Where names are looked up, three batches are in memory: one is read, one prepared, one stored.
         largest = LARGEST_TRANSACTION if self._learners.are_named_by_key else LARGEST_TRANSACTION // 2
-        self._batch_size = min(largest, int(longest))
+        if judged:  # the last batch of some sources may be empty, and says nothing
+            self._batch_size = min(largest, int(longest))
         errors = _errors(judged, refused)
         self._read += len(judged)
         self._created += created
