@@ -22,8 +22,8 @@ from program_intent.validation.learners import is_unique, key_field
 from program_intent.validation.times import EARLIEST
 from program_intent.validation.values import did_you_mean, shown
 
-# What Django itself raises on first use of a user model, a database engine or a router that does not exist.
-_TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError)
+# What Django itself raises on first use of a user model, a database engine or a router that does not exist or is none.
+_TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError, TypeError, AttributeError)
 # Of each, a call fails or does not find the learner, on one engine at least (of IP addresses, on PostgreSQL).
 _NOT_TAKEN_AS_KEYS = (
     models.BinaryField,
@@ -147,7 +147,7 @@ def check_times_of_databases(**kwargs: Any) -> list[CheckMessage]:
 def _repeated_hours(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
     zone = None
     if connection.settings_dict["TIME_ZONE"] and not connection.features.supports_timezones:
-        with suppress(ZoneInfoNotFoundError, ValueError, OSError):  # Django raises it on the first query
+        with suppress(ZoneInfoNotFoundError, TypeError, ValueError, OSError):  # Django raises it on the first query
             zone = connection.timezone
     repeats = zone is not None and _puts_clocks_back(zone, 1970, 2100)
     if zone is None or not (repeats or _puts_clocks_back(zone, EARLIEST.year, 1970)):
@@ -206,7 +206,8 @@ def check_sqlite_transactions(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _reads_before_writing(connection: BaseDatabaseWrapper) -> bool:
-    mode = str((connection.settings_dict["OPTIONS"] or {}).get("transaction_mode")).upper()
+    options = connection.settings_dict["OPTIONS"]
+    mode = str(options.get("transaction_mode")).upper() if isinstance(options, dict) else ""
     atomic = connection.settings_dict["ATOMIC_REQUESTS"]
     return connection.vendor == "sqlite" and atomic and mode not in ("IMMEDIATE", "EXCLUSIVE")
 
@@ -216,10 +217,18 @@ def check_admins(**kwargs: Any) -> list[CheckMessage]:
     """E009: no admin of intents, nor an inline, offers to a superuser what the record refuses."""
     if not apps.is_installed("django.contrib.admin"):
         return []
-    from django.contrib.admin.sites import all_sites  # not where the host has no admin
+    from django.contrib.admin.options import BaseModelAdmin  # not where the host has no admin
+    from django.contrib.admin.sites import all_sites
 
     admins = [each for site in all_sites for each in site._registry.values()]
-    classes = [each for admin in admins for each in (type(admin), *admin.inlines) if _shows_intents(each, admin)]
+    inlines = {admin: admin.inlines if isinstance(admin.inlines, list | tuple) else () for admin in admins}
+    classes = [
+        each
+        for admin in admins
+        for each in (type(admin), *inlines[admin])
+        # Django's own checks tell of an inline that is none.
+        if isinstance(each, type) and issubclass(each, BaseModelAdmin) and _shows_intents(each, admin)
+    ]
     return [
         Error(
             f"{each.__module__}.{each.__qualname__} would add, change or delete intents.",
@@ -227,7 +236,10 @@ def check_admins(**kwargs: Any) -> list[CheckMessage]:
             id="program_intent.E009",
         )
         for each in dict.fromkeys(classes)
-        if any(getattr(each, f"has_{act}_permission").__module__ == _ADMIN for act in ("add", "change", "delete"))
+        if any(
+            getattr(getattr(each, f"has_{act}_permission"), "__module__", "") == _ADMIN
+            for act in ("add", "change", "delete")
+        )
     ]
 
 

@@ -26,8 +26,8 @@ SETTINGS = {
     ),
     "MAX_BATCH_SIZE": Setting(
         default=1000,
-        kind="an int above 0",
-        fits=lambda value: type(value) is int and value > 0,
+        kind="an int from 1 to 2147483647",
+        fits=lambda value: type(value) is int and 0 < value < 2**31,
         why="The most rows that one REST call may post, the most learners that it may ask about, and the most entries "
         "of a page. It bounds a request's memory and lock time. A load's batches have bounds of their own.",
     ),

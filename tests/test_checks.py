@@ -61,12 +61,12 @@ def test_e002_a_key_is_unknown(key: object, hint: str) -> None:
         ]
 
 
-@pytest.mark.parametrize("value", [0, -1, True, 1.0, "1000", None, []])
+@pytest.mark.parametrize("value", [0, -1, True, 1.0, "1000", None, [], 2**31])
 def test_e003_max_batch_size_is_not_a_positive_int(value: object) -> None:
     with override_settings(PROGRAM_INTENT={"MAX_BATCH_SIZE": value}):
         assert found() == [
             Error(
-                f"PROGRAM_INTENT['MAX_BATCH_SIZE'] is {value!r}, not an int above 0.",
+                f"PROGRAM_INTENT['MAX_BATCH_SIZE'] is {value!r}, not an int from 1 to 2147483647.",
                 hint="The default is 1000.",
                 id="program_intent.E003",
             )
@@ -282,9 +282,9 @@ READS_FIRST = {"ATOMIC_REQUESTS": True}
 WRITES_FIRST = [{"transaction_mode": "IMMEDIATE"}, {"transaction_mode": "exclusive"}]
 
 
-@pytest.mark.parametrize("options", [{}, {"timeout": 20}, {"transaction_mode": "DEFERRED"}, None])
+@pytest.mark.parametrize("options", [{}, {"timeout": 20}, {"transaction_mode": "DEFERRED"}, None, [1], "x"])
 def test_w001_transactions_of_requests_begin_as_readers_on_sqlite(
-    options: dict[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+    options: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_databases(monkeypatch, default={}, intents={**READS_FIRST, "OPTIONS": options})
     assert found() == [
@@ -452,3 +452,22 @@ class Unprintable:
 def test_no_check_breaks_over_a_value_that_cannot_be_shown() -> None:
     with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": Unprintable(), Unprintable(): 1}):
         assert [message.id for message in run_each_check()] == ["program_intent.E002", "program_intent.E003"]
+
+
+class Bare:
+    """An inline without Django's class, which Django's own checks tell of."""
+
+    model = ProgramIntent
+
+
+@pytest.mark.parametrize("inlines", [None, Bare, [Bare], [None], ["x"]])
+def test_an_inline_that_is_none_is_left_to_djangos_own_checks(monkeypatch: pytest.MonkeyPatch, inlines: Any) -> None:
+    monkeypatch.setattr("django.contrib.admin.sites.all_sites", set())  # a new site adds itself
+    site = admin.AdminSite(name="host")
+    site.register(Group, type("GroupAdmin", (admin.ModelAdmin,), {"inlines": inlines}))
+    assert checks.check_admins() == []
+
+
+def test_a_router_that_is_none_is_left_to_django(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "router", ConnectionRouter(["tests.urls.urlpatterns"]))
+    assert run_each_check() == []

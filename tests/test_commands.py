@@ -37,7 +37,7 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r", "'")
 # What an earlier load has left there.
 EARLIER = {
     "--rejects": "file,line,error,program_uuid,learner,reason,certainty,effective_timestamp,original\n",
-    "--report": '{"read": 1}',
+    "--report": '{"read": 1, "created": 1}',
 }
 REJECTS_HEADER = (
     "file,line,error,program_uuid,learner,reason,certainty,effective_timestamp,original".split(",")  # noqa: SIM905
@@ -794,7 +794,9 @@ def test_only_a_rejects_file_is_unescaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--rejects", "--report"])
-@pytest.mark.parametrize("content", [b"SQLite format 3\0...", b"learner,note\n", b"{}"])
+@pytest.mark.parametrize(
+    "content", [b"SQLite format 3\0...", b"learner,note\n", b"{}", b"file,line,error_count\n", b'{"read": 1}']
+)
 def test_what_is_no_output_of_an_earlier_load_is_not_overwritten(
     report: Path, tmp_path: Path, option: str, content: bytes
 ) -> None:
@@ -864,3 +866,28 @@ def test_a_name_of_a_file_is_told_without_what_a_terminal_obeys(tmp_path: Path) 
     loaded = load(path)
     assert loaded.stderr == f"{tmp_path}/a\\x1b[2J\\u202e.csv, line 2: {BAD_ERROR}\n"
     assert load(tmp_path / "\x1b[2J").message == f"{tmp_path}/\\x1b[2J: cannot be read: No such file or directory."
+
+
+@pytest.mark.parametrize("settings", [{}, {"LEARNER_LOOKUP_FIELD": "pk"}])
+def test_json_lines_may_name_learners_by_turns_only_where_all_names_mean_one_field(
+    tmp_path: Path, settings: dict[str, str]
+) -> None:
+    others = {name: value for name, value in ROW.items() if name != "learner"}
+    path = tmp_path / "report.jsonl"
+    named = [("user_id", 1), ("lms_user_id", 2), ("learner", 3)]
+    path.write_text("\n".join(json.dumps({**others, name: key}) for name, key in named))
+    rejects = tmp_path / "rejects.csv"
+    with override_settings(PROGRAM_INTENT=settings):
+        loaded = load(path, "--rejects", rejects, "--dry-run")
+        assert loaded.counts == ((3, 3, 0, 0) if settings else (3, 2, 0, 1))
+        assert load(path, "--learner-field", "pk").counts == (3, 3, 0, 0)
+    if not settings:
+        (reject,) = read_csv(rejects)[1:]
+        assert reject[3:8] == [PROGRAM, "", ROW["reason"], ROW["certainty"], ROW["effective_timestamp"]]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+def test_a_full_disk_under_the_rejects_is_no_finished_load(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    loaded = load(write_report(tmp_path / "report.csv", BAD), "--rejects", "/dev/full", "--report", report)
+    assert (loaded.status, json.loads(report.read_text())["status"]) == (1, "stopped")

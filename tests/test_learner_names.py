@@ -139,6 +139,26 @@ def test_a_caller_without_a_name_is_nobody_that_is_called_nothing() -> None:
     assert client.get(f"{LATEST}?learner=").status_code == 403
 
 
+def test_nobody_is_named_by_nothing_also_where_one_user_alone_has_no_name(ada: User) -> None:
+    unnamed = make_user(email="")
+    record_intents([make_row(learner=unnamed)])
+    client = client_of(ada, VIEW)
+    required = ["This field is required."]
+    for url in (LATEST, RECORD, EXPLAIN):
+        assert refused(client, url, learner="", program_uuid=PROGRAM) == {"learner": required}
+    assert ask(client, {"learners": [ada.email, ""]}, 400) == {"learners": required}
+    assert refused(client, OF_PROGRAM, after="") == {"after": required}
+
+
+@pytest.mark.parametrize("key", [True, 1.0, [1], "\ud800"])
+def test_a_users_key_is_judged_whatever_field_names_learners(ada: User, key: Any) -> None:
+    ghost = User(username="ghost")
+    ghost.pk = key
+    outcomes = record_intents([make_row(learner=ghost), make_row(learner=ada)], learner_field="email")
+    assert [outcome.status for outcome in outcomes] == ["rejected", "created"]
+    assert list(outcomes[0].errors) == ["learner"]
+
+
 def test_the_admin_finds_nobody_by_the_shared_name(twins: list[User], admin_client: Client) -> None:
     record_intents([make_row(learner=twins[0])])
     page = admin_client.get("/admin/program_intent/programintent/", {"q": SHARED})
@@ -203,6 +223,16 @@ def test_a_token_whose_key_is_no_key_is_refused_and_no_500(key: Any) -> None:
     client = stateless(key)
     assert "learner" in answer(client.get(LATEST), 400)
     assert "learner" in answer(client.post(RECORD, {}, format="json"), 400)
+    assert client.get(f"{LATEST}?learner=another@example.org").status_code == 403
+
+
+def test_a_service_whose_token_has_no_key_of_a_user_asks_about_others(ada: User) -> None:
+    record_intents([make_row(learner=ada)])
+    user = TokenUser("service-account")
+    user.has_perm = lambda permission: True  # type: ignore[attr-defined]
+    client = APIClient()
+    client.force_authenticate(user)  # type: ignore[arg-type]  # what it stands for is no user
+    assert [intent["learner"] for intent in get(client, LATEST, learner=ada.email)] == [ada.email]
 
 
 def test_a_users_own_read_costs_no_look_up_of_names(ada: User) -> None:

@@ -298,6 +298,28 @@ def test_a_load_that_waits_for_its_input_can_be_interrupted(sent: str, number: s
     assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
 
 
+def test_a_load_of_a_pipe_by_name_that_falls_silent_can_be_terminated(tmp_path: Path) -> None:
+    pipe, report = tmp_path / "pipe", tmp_path / "report.json"
+    os.mkfifo(pipe)
+    with started(pipe, "--report", report) as process, pipe.open("w") as file:
+        file.write("\n".join([HEADER, *as_csv(many(FIRST_TRANSACTION + 2_000)), ""]))
+        file.flush()
+        wait_until(ProgramIntent.objects.exists)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=LIMIT)
+        loaded = end(process)
+    assert (loaded.status, json.loads(report.read_text())["status"]) == (1, "stopped")
+
+
+@pytest.mark.parametrize("option", ["--rejects", "--report"])
+def test_no_file_of_a_load_is_where_its_table_goes(tmp_path: Path, option: str) -> None:
+    path, output = write_report(tmp_path / "report.csv", make_row(), BAD), tmp_path / "out"
+    command = ["/bin/sh", "-c", f'"$@" >{output}', "sh", *process_arguments(path, option, "/dev/stdout")]
+    result = subprocess.run(command, env=process_environment(), capture_output=True, text=True, timeout=LIMIT)
+    expected = "CommandError: /dev/stdout: is standard output and would be overwritten.\n"
+    assert (result.returncode, result.stderr, stored()) == (1, expected, [])
+
+
 # Side by side
 
 

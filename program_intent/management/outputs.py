@@ -4,7 +4,8 @@ import csv
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -26,12 +27,15 @@ def writing(path: str) -> Iterator[None]:
 
 
 @contextmanager
-def output(path: str, inputs: list[str], *, begins: str, what: str) -> Iterator[IO[str]]:
+def output(path: str, inputs: Iterable[str], *, begins: str, what: str) -> Iterator[IO[str]]:
     """The file, locked, and still with its old content: only when all are open is any of them emptied.
 
-    :raises LoadError: it is an input, another load writes it, or its content does not begin as that of an earlier load.
+    :raises LoadError: it is an input or a redirected stream, another load writes it, or its content does not begin as
+        that of an earlier load.
     """
-    refuse_overwriting(path, inputs, "one of the inputs")
+    refuse_overwriting(path, (0 if each == "-" else each for each in inputs), "one of the inputs")
+    if os.path.isfile(path):
+        refuse_overwriting(path, (1, 2), "standard output")
     with writing(path):
         # What was not UTF-8 in an input is spelled out, so that the file can be mended and loaded again.
         file = open(path, "a", encoding="utf-8", errors="backslashreplace", newline="")  # noqa: SIM115
@@ -44,8 +48,8 @@ def output(path: str, inputs: list[str], *, begins: str, what: str) -> Iterator[
             file.close()
 
 
-def refuse_overwriting(path: str, others: list[str], what: str) -> None:
-    for other in (0 if each == "-" else each for each in others):
+def refuse_overwriting(path: str, others: Iterable[str | int], what: str) -> None:
+    for other in others:
         if os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other):
             raise LoadError(f"{path}: is {what} and would be overwritten.")
 
@@ -54,8 +58,8 @@ def _refuse_anothers(file: IO[str], begins: str, what: str) -> None:
     if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
         raise LoadError(f"{file.name}: is being written by another load.")
     with writing(file.name), open(file.name, "rb") as old:
-        beginning = old.read(len(begins))
-    if beginning not in (b"", begins.encode()):
+        beginning = old.readline(1000).decode(errors="replace")
+    if beginning and not re.match(begins, beginning):
         raise LoadError(f"{file.name}: holds no {what} of an earlier load and would be overwritten.")
 
 
@@ -64,7 +68,7 @@ def empty(file: IO[str]) -> None:
         file.truncate(0)
 
 
-REPORT_BEGINS, REJECTS_BEGINS = '{"read": ', ",".join(rejects.PLACE)
+REPORT_BEGINS, REJECTS_BEGINS = r'{"read": \d+, "created": ', ",".join((*rejects.PLACE, "program_uuid,"))
 
 
 def write_report(file: IO[str], values: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Whom a caller may name: always themself, others only with the model permission of the call."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -34,11 +35,7 @@ class MayViewEveryone(BasePermission):
 
 
 class Caller:
-    """Who has signed in, and the learners that they name by ``LEARNER_LOOKUP_FIELD``.
-
-    :raises ValidationError: they come with no user of this database but with a key, such as that of a token, and no
-        user's key is like it.
-    """
+    """Who has signed in, and the learners that they name by ``LEARNER_LOOKUP_FIELD``."""
 
     def __init__(self, user: Any, *, permission: str, using: str) -> None:
         self.using = using
@@ -47,8 +44,12 @@ class Caller:
         self._permission = permission
         self._user = user
         self._is_stored = isinstance(user, get_user_model())
+
+    @cached_property
+    def pk(self) -> Any:
+        """:raises ValidationError: they come with no user but with a key, as of a token, that can be no user's."""
         try:
-            self.pk = user.pk if self._is_stored else learner_parser("pk", connections[using])(user.pk)
+            return self._user.pk if self._is_stored else learner_parser("pk", connections[self.using])(self._user.pk)
         except Refused as refused:
             raise ValidationError({"learner": [str(refused)]}) from None
 
@@ -60,7 +61,9 @@ class Caller:
     def name(self) -> Any:
         """None if they have none."""
         if not self._is_stored:
-            return self.names([self.pk]).get(self.pk)
+            with suppress(ValidationError):
+                return self.names([self.pk]).get(self.pk)
+            return None
         name = getattr(self._user, learner_field(self.field).attname)
         return None if name == "" else name
 

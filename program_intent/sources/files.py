@@ -10,8 +10,10 @@ from program_intent.sources.lines import Lines
 from program_intent.sources.rows import Source
 
 
-def open_file(path: str, file_format: str | None = None) -> Source:
+def open_file(path: str, file_format: str | None = None, *, names_mean_one_field: bool = False) -> Source:
     """Open a file, or standard input for ``-``; gzip is recognised by its content, the format by the file's name.
+
+    JSON lines may name learners by turns where all such names mean one field of the user model.
 
     :raises LoadError: it cannot be read, or its header is not one of a report.
     """
@@ -21,7 +23,7 @@ def open_file(path: str, file_format: str | None = None) -> Source:
     try:
         if not is_json_lines and is_json(lines.beginning):
             raise LoadError(f"{path}: looks like JSON lines: give --format jsonl, or name it .jsonl.")
-        return JsonLinesFile(lines) if is_json_lines else CsvFile(lines)
+        return JsonLinesFile(lines, names_mean_one_field) if is_json_lines else CsvFile(lines)
     except BaseException:
         lines.close()
         raise

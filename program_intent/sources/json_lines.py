@@ -21,22 +21,23 @@ class JsonLinesFile:
 
     unit = "line"
 
-    def __init__(self, lines: Lines) -> None:
+    def __init__(self, lines: Lines, names_mean_one_field: bool = False) -> None:
         self.name, self.position, self.close = lines.name, lines.position, lines.close
         self._lines = lines
         objects = (_first_object(line) for line in lines.ahead())
         self.learner_name = learner_name(next(filter(None, objects), ()))
+        self._only = None if names_mean_one_field else self.learner_name
 
     def blocks(self) -> Iterator[Block]:
         while lines := self._lines.ahead():
             first = self._lines.number + 1
             self._lines.skip(len(lines))
-            if rows := _plain_rows(lines, self.learner_name):
+            if rows := _plain_rows(lines, self._only):
                 yield Block(range(first, first + len(lines)), lines, rows)
             else:
                 places = [place for place, line in enumerate(lines, first) if line.strip()]
                 originals = [lines[place - first] for place in places]
-                yield Block(places, originals, [_row(original, self.learner_name) for original in originals])
+                yield Block(places, originals, [_row(original, self._only) for original in originals])
 
 
 def _first_object(line: str) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def _first_object(line: str) -> dict[str, Any]:
     return {}
 
 
-def _plain_rows(lines: list[str], learner: str) -> list[Values] | None:
+def _plain_rows(lines: list[str], learner: str | None) -> list[Values] | None:
     """The values, if each line is an object that no rule forbids: reading them so takes a third of the time."""
     text = "".join(lines)
     try:
@@ -64,7 +65,7 @@ def _plain_rows(lines: list[str], learner: str) -> list[Values] | None:
 
 
 @lru_cache(maxsize=8)
-def _picker(keys: tuple[str, ...], learner: str) -> Callable[[dict[str, Any]], Values]:
+def _picker(keys: tuple[str, ...], learner: str | None) -> Callable[[dict[str, Any]], Values]:
     """What picks the values from an object with these keys.
 
     :raises ValueError: two of them hold one field, or the learner is named otherwise than in the first object.
@@ -76,21 +77,29 @@ def _picker(keys: tuple[str, ...], learner: str) -> Callable[[dict[str, Any]], V
             raise ValueError(f"Two values for {field}.")
         if field:
             names[field] = key
-    if "lms_user_id" in {learner, learner_name(keys)} and learner_name(keys) != learner and "learner" in names:
-        raise ValueError(f"Expected the learner under {learner}, as in the first object, not {learner_name(keys)}.")
+    other = learner_name(keys) if "learner" in names else learner
+    if learner and "lms_user_id" in {learner, other} and other != learner:
+        raise ValueError(f"Expected the learner under {learner}, as in the first object, not {other}.")
     if len(names) == len(FIELDS):
         return itemgetter(*map(names.__getitem__, FIELDS))
     return lambda found: tuple(found[names[field]] if field in names else None for field in FIELDS)
 
 
-def _row(line: str, learner: str) -> Values | Malformed:
+def _row(line: str, learner: str | None) -> Values | Malformed:
     try:
-        return _values(line.rstrip("\r\n"), learner)
+        keys, found = _parsed(line.rstrip("\r\n"))
     except ValueError as error:
         return Malformed(str(error), ("",) * len(FIELDS))
+    try:
+        return _picker(tuple(keys), learner)(found)
+    except ValueError as error:
+        named = {field_named(key): found[key] for key in keys}
+        # Of whom it is, is what may not be said.
+        return Malformed(str(error), tuple("" if field == "learner" else named.get(field) for field in FIELDS))
 
 
-def _values(original: str, learner: str) -> Values:
+def _parsed(original: str) -> tuple[list[str], dict[str, Any]]:
+    """The keys of the object, those that are there twice included, and the object."""
     if not is_utf8(original):
         raise ValueError("The row is not UTF-8.")
     keys: list[str] = []
@@ -106,4 +115,4 @@ def _values(original: str, learner: str) -> Values:
         raise ValueError(f"Expected a JSON object: {error}.") from error
     if not isinstance(found, dict):
         raise ValueError("Expected a JSON object with the fields of an intent.")
-    return _picker(tuple(keys), learner)(found)
+    return keys, found

@@ -28,6 +28,7 @@ class Lines:
         self.number = 0
         self._taken: list[str] = []
         self._size_taken = 0
+        self._is_reading = False
         self._ahead: deque[str] = deque()
         self._break: LoadError | None = None
         try:
@@ -64,6 +65,7 @@ class Lines:
         """The next lines, as many as are read at once, without taking them; none at the end."""
         ahead, readline = self._ahead, self._text.readline
         size = sum(map(len, ahead))
+        self._is_reading = True
         try:
             while not self._break and len(ahead) < BLOCK and size < LONGEST and (line := readline(LONGEST)):
                 ahead.append(line)
@@ -76,6 +78,7 @@ class Lines:
             after = self.number + len(self._ahead)
             self._break = LoadError(f"{self.name}: breaks off after line {after}: {error}.")
             self._break.__cause__ = error
+        self._is_reading = False
         if self._break and not self._ahead:
             raise self._break
         return list(self._ahead)
@@ -98,7 +101,8 @@ class Lines:
         return self._raw.tell() if self._raw.seekable() else 0
 
     def close(self) -> None:
-        if self.name != "-":
+        # Not a pipe in which a thread that outlives the load waits for more: closing would wait for that thread.
+        if self.name != "-" and (self._raw.seekable() or not self._is_reading):
             self._text.close()
             self._raw.close()
 

@@ -12,7 +12,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from program_intent import conf, engines
-from program_intent.validation.values import Refused, shown, uuid_parser
+from program_intent.validation.values import REQUIRED, Refused, shown, uuid_parser
 
 _INTEGER = re.compile(r"\s*(?:0|-?[1-9][0-9]*)\s*", re.A)
 # In place of a primary key: more than one user bears the name, and nobody guesses who is meant.
@@ -52,6 +52,14 @@ def field_meant(name: str) -> str:
     return conf.learner_lookup_field()
 
 
+def all_mean_one_field() -> bool:
+    """Whether every name that a column of learners may have means the same field."""
+    try:
+        return field_meant("lms_user_id") == field_meant("learner")
+    except Refused:
+        return False
+
+
 def is_unique(field: "models.Field[Any, Any]") -> bool:
     """As Django judges ``USERNAME_FIELD`` in auth.E003; the primary key is unique too."""
     constraints = field.model._meta.total_unique_constraints
@@ -83,7 +91,7 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
                 raise Refused("Expected a saved user, not one without a primary key.")
             value = ByKey(value.pk)
         if isinstance(value, ByKey):
-            return parse(value.key) if is_key else value
+            return parse(value.key) if is_key else ByKey(learner_parser("pk", connection)(value.key))
         return parse(value)
 
     return parse_learner
@@ -102,6 +110,8 @@ def _parse_integer(low: int | None, high: int | None, value: object) -> int:
 def _parse_text(can_spell: Callable[[str], bool], value: object) -> str:
     if not isinstance(value, str):
         raise Refused(f"Expected a text that names a user, not {shown(value)}.")
+    if not value:
+        raise Refused(REQUIRED)
     if "\0" in value or not (value.isascii() or can_spell(value)):  # no database stores NUL
         raise Refused(unknown_learner(value))
     return value

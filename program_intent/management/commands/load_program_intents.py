@@ -28,7 +28,7 @@ from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import ProgramIntent
 from program_intent.sources.files import open_file, size
 from program_intent.sources.rows import Source
-from program_intent.validation.learners import field_meant
+from program_intent.validation.learners import all_mean_one_field, field_meant
 from program_intent.validation.values import Refused
 
 STOPPED, WRONG_USAGE, SOME_REJECTED = 1, 2, 3
@@ -87,7 +87,7 @@ class Command(BaseCommand):
 
     def _load(self, options: dict[str, Any], zone: ZoneInfo | None) -> None:
         with ExitStack() as stack:
-            sources = _open_all(options["paths"], options["format"], stack)
+            sources = _open_all(options, stack)
             fields = [_field(source, options["learner_field"]) for source in sources]
             if options["rejects"] and options["report"]:
                 outputs.refuse_overwriting(options["rejects"], [options["report"]], "the report")
@@ -111,6 +111,9 @@ class Command(BaseCommand):
                 with tuned():
                     for field, some in groupby(zip(fields, sources, strict=True), key=itemgetter(0)):
                         load.run([source for _, source in some], learner_field=field)
+                if rejects:
+                    with outputs.writing(rejects.name):
+                        rejects.flush()
                 status = "finished"
             finally:
                 bar.close()
@@ -163,11 +166,13 @@ def _output(stack: ExitStack, options: dict[str, Any], name: str, begins: str) -
     return stack.enter_context(file)
 
 
-def _open_all(paths: list[str], file_format: str | None, stack: ExitStack) -> list[Source]:
+def _open_all(options: dict[str, Any], stack: ExitStack) -> list[Source]:
     """Every file, opened and its header read, before anything is written."""
-    if paths.count("-") > 1:
+    if options["paths"].count("-") > 1:
         raise LoadError("Standard input (-) can be read only once.")
-    return [stack.enter_context(closing(open_file(path, file_format))) for path in paths]
+    is_one = options["learner_field"] is not None or all_mean_one_field()
+    files = (open_file(path, options["format"], names_mean_one_field=is_one) for path in options["paths"])
+    return [stack.enter_context(closing(file)) for file in files]
 
 
 def _progress_bar(options: dict[str, Any]) -> "tqdm[NoReturn]":
