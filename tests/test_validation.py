@@ -391,9 +391,13 @@ def test_what_a_key_of_another_type_cannot_be_names_no_user(field: "models.Field
 
 
 @pytest.mark.django_db  # which is asked what it can spell
-@pytest.mark.parametrize("value", ["ada", "Ada", " ada ", "", "7", "\u00e9", "e\u0301", "\U0001f600", "a" * 500])
+@pytest.mark.parametrize("value", ["ada", "Ada", " ada ", "7", "\u00e9", "e\u0301", "\U0001f600", "a" * 500])
 def test_a_text_names_a_learner_as_it_stands(value: str) -> None:
     assert learner_parser("username", connection)(value) == value
+
+
+def test_nobody_is_named_by_an_empty_text() -> None:
+    assert refusal(learner_parser("username", connection), "") == "This field is required."
 
 
 @pytest.mark.parametrize("value", [7, True, None, b"ada", ["ada"]])

@@ -92,6 +92,8 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
             value = ByKey(value.pk)
         if isinstance(value, ByKey):
             return parse(value.key) if is_key else ByKey(learner_parser("pk", connection)(value.key))
+        if isinstance(value, str) and not value and not is_key:  # who has no name is not called so
+            raise Refused(REQUIRED)
         return parse(value)
 
     return parse_learner
@@ -110,8 +112,6 @@ def _parse_integer(low: int | None, high: int | None, value: object) -> int:
 def _parse_text(can_spell: Callable[[str], bool], value: object) -> str:
     if not isinstance(value, str):
         raise Refused(f"Expected a text that names a user, not {shown(value)}.")
-    if not value:
-        raise Refused(REQUIRED)
     if "\0" in value or not (value.isascii() or can_spell(value)):  # no database stores NUL
         raise Refused(unknown_learner(value))
     return value
