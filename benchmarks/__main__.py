@@ -80,9 +80,8 @@ def run(options: argparse.Namespace) -> "list[Result]":
             return write.writes(calls=300)
         case "locks":
             return locks.locks(options.rows or 1_000_000)
-        case "against":
+        case _:
             return against.against(*options.arguments, rows=options.rows, rounds=options.repeats or 5)
-    raise NotImplementedError(options.name)
 
 
 main()

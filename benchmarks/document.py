@@ -11,9 +11,9 @@ import matplotlib
 matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "program_intent"  # the same figures give the same file
 
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot  # noqa: E402  # once it knows that there is no screen
 
-from benchmarks.results import RESULTS  # noqa: E402
+from benchmarks.results import RESULTS  # noqa: E402  # after what stands above for the same reason
 
 DOCS = Path(__file__).parent.parent / "docs"
 # Each engine with its own tool, to which loads are compared, and a colour with a contrast of 3 on white and on black.

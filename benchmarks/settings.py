@@ -2,7 +2,7 @@
 
 import os
 
-from test_settings import *  # noqa: F403
+from test_settings import *  # noqa: F403  # Django reads whatever is there
 from test_settings import database
 
 DATABASES = {"default": database(os.environ.get("BENCHMARK_DATABASE", "program_intent_benchmark"))}

@@ -8,12 +8,12 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 os.environ |= {"DJANGO_SETTINGS_MODULE": "test_settings", "ENGINE": "sqlite"}
 
-import django  # noqa: E402
+import django  # noqa: E402  # found on the path, and told of its settings, above
 
 django.setup()
 
-from program_intent import __version__  # noqa: E402
-from program_intent.conf import SETTINGS  # noqa: E402
+from program_intent import __version__  # noqa: E402  # models need Django set up
+from program_intent.conf import SETTINGS  # noqa: E402  # as above
 
 # A page includes what is written here anew by each build, so it cannot be out of date.
 Path(DOCS, "_build").mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, F, Field, IntegerField, Max, OrderBy, QuerySet, Value, When, Window
+from django.db.models import Case, F, Field, ForeignKey, IntegerField, Max, OrderBy, QuerySet, Value, When, Window
 from django.db.models.functions import RowNumber
 
 from program_intent import rule
@@ -174,6 +174,13 @@ def _winners(intents: "QuerySet[Any]", as_of: datetime, known_at: datetime | Non
     place = Window(RowNumber(), partition_by=partition, order_by=order_by)
     winners: QuerySet[Any, Any] = intents.annotate(place=place).filter(place=1)
     return winners
+
+
+def column_of(field: Any) -> "Field[Any, Any]":
+    """The field that holds the values: another one where a user model's key is the link to its parent."""
+    while isinstance(field, ForeignKey):
+        field = field.target_field
+    return field  # type: ignore[no-any-return]  # of a relation, Django says any
 
 
 def expression(key: rule.Key) -> Any:

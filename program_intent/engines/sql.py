@@ -12,9 +12,9 @@ from uuid import UUID
 
 from django.db import DatabaseError
 from django.db.backends.utils import CursorWrapper
-from django.db.models import CharField, Field, ForeignKey, Model, TextField
+from django.db.models import CharField, Field, Model, TextField
 
-from program_intent.engines.generic import Generic, Prepared, Spelled
+from program_intent.engines.generic import Generic, Prepared, Spelled, column_of
 from program_intent.exceptions import ChangesError
 
 # In the order of the rows, whatever way the database takes through them.
@@ -100,11 +100,8 @@ class Sql(Generic):
 
     @staticmethod
     def key_field(model: type[Model]) -> "Field[Any, Any]":
-        """The field that learners' keys are values of: a user model's key may be the link to its parent."""
-        field: Any = model._meta.get_field("learner")
-        while isinstance(field, ForeignKey):
-            field = field.target_field
-        return field  # type: ignore[no-any-return]
+        """The field that learners' keys are values of."""
+        return column_of(model._meta.get_field("learner"))
 
     def text(self, template: str, **more: str) -> str:
         """The statement, built once for all connections."""

@@ -1,5 +1,6 @@
 """What the commands that read share: the moments asked about, and one line for whatever is refused."""
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,5 +26,5 @@ def in_one_line() -> Iterator[None]:
         yield
     except (InvalidIntent, LoadError) as error:
         raise CommandError(str(error)) from error
-    except DatabaseError as error:
+    except (DatabaseError, sqlite3.Error) as error:
         raise CommandError(f"The database failed: {' '.join(str(error).split())}") from error

@@ -12,6 +12,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from program_intent import conf, engines
+from program_intent.engines.generic import column_of
 from program_intent.validation.values import REQUIRED, Refused, shown, uuid_parser
 
 _INTEGER = re.compile(r"\s*(?:0|-?[1-9][0-9]*)\s*", re.A)
@@ -32,11 +33,8 @@ def learner_field(name: str) -> "models.Field[Any, Any]":
 
 
 def key_field(name: str) -> "models.Field[Any, Any]":
-    """The field that holds the values: another one where a user model's key is the link to its parent."""
-    field = learner_field(name)
-    while isinstance(field, models.ForeignKey):
-        field = field.target_field
-    return field
+    """The field that holds the values."""
+    return column_of(learner_field(name))
 
 
 def field_meant(name: str) -> str:

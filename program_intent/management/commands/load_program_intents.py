@@ -1,7 +1,6 @@
 """``manage.py load_program_intents``: options in, report out."""
 
 import argparse
-import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -13,7 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
-from django.db import DatabaseError, connections, router
+from django.db import connections, router
 from django.utils import timezone
 from tqdm import tqdm
 
@@ -24,6 +23,7 @@ from program_intent.intake.batch import Reject
 from program_intent.intake.load import Load
 from program_intent.intake.writers import Foretelling, Storing
 from program_intent.management import outputs
+from program_intent.management.options import in_one_line
 from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import ProgramIntent
 from program_intent.sources.files import open_file, size
@@ -31,7 +31,8 @@ from program_intent.sources.rows import Source
 from program_intent.validation.learners import all_mean_one_field, field_meant
 from program_intent.validation.values import Refused
 
-STOPPED, WRONG_USAGE, SOME_REJECTED = 1, 2, 3
+# 1, Django's own, is a load that could not run or was stopped.
+WRONG_USAGE, SOME_REJECTED = 2, 3
 # Without a rejects file an operator still sees what kind of rows are refused.
 SHOWN_REJECTS = 10
 
@@ -67,6 +68,7 @@ class Command(BaseCommand):
         self.stderr = OutputWrapper(outputs.Heard(self.stderr._out))  # type: ignore[arg-type]  # it needs no more
         _refuse_learner_field(options["learner_field"])
         zone = _zone(options["assume_timezone"])
+        self._shown = 0  # rejects
         self._told = LoadReport(0, 0, 0, 0, 0.0, options["dry_run"]), "refused"
         started, message = timezone.now(), ""
         with _in_one_line(), ExitStack() as stack:
@@ -129,14 +131,14 @@ class Command(BaseCommand):
             raise CommandError(f"{what}: {where}{again if options['rejects'] else ''}.", returncode=SOME_REJECTED)
 
     def _show_reject(self, reject: Reject) -> None:
-        self._shown = getattr(self, "_shown", 0) + 1
+        self._shown += 1
         if self._shown <= SHOWN_REJECTS:
             place = f"{printable(reject.source.name)}, {reject.source.unit} {reject.place}"
             with tqdm.external_write_mode():
                 self.stderr.write(f"{place}: {printable(reject.error)}")
 
     def _print(self, counts: LoadReport, options: dict[str, Any]) -> None:
-        if (more := getattr(self, "_shown", 0) - SHOWN_REJECTS) > 0:
+        if (more := self._shown - SHOWN_REJECTS) > 0:
             self.stderr.write(f"... and {more:,} more")
         if options["verbosity"] == 0:
             return
@@ -148,14 +150,10 @@ class Command(BaseCommand):
 def _in_one_line() -> Iterator[None]:
     """Whatever stops a load ends the command with exit status 1."""
     try:
-        yield
-    except LoadError as error:
-        raise CommandError(str(error), returncode=STOPPED) from error
-    except (DatabaseError, sqlite3.Error) as error:
-        raise CommandError(f"The database failed: {' '.join(str(error).split())}", returncode=STOPPED) from error
+        with in_one_line():
+            yield
     except KeyboardInterrupt as error:
-        message = "Interrupted; what was stored stays, and the load can be run again."
-        raise CommandError(message, returncode=STOPPED) from error
+        raise CommandError("Interrupted; what was stored stays, and the load can be run again.") from error
 
 
 def _output(stack: ExitStack, options: dict[str, Any], name: str, begins: str) -> IO[str] | None:
