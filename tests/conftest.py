@@ -3,16 +3,21 @@
 import signal
 import sqlite3
 from collections.abc import Iterator
+from typing import Any
 
 import django
 import pytest
 import rest_framework
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver
 from pytest_django import DjangoDbBlocker, Settings
 from pytest_django.plugin import blocking_manager_key
 from rest_framework.test import APIClient
 
+from program_intent.engines.mysql import MySQL
 from tests.rest import VIEW, client_of
 from tests.work import execute
 
@@ -45,6 +50,13 @@ def create_template(name: str) -> None:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
         if cursor.fetchone() is None:
             cursor.execute(f"CREATE DATABASE {name} TEMPLATE template0 {TEMPLATES[name]}")
+
+
+@receiver(connection_created)
+def ask_what_a_statement_may_be(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """At once, because a test that counts queries is not to depend on which came first on this connection."""
+    if connection.vendor == "mysql":
+        MySQL(connection, User)._fits(2**20)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
