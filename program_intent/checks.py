@@ -87,7 +87,11 @@ def check_learner_lookup_field(**kwargs: Any) -> list[CheckMessage]:
         told = f"LEARNER_LOOKUP_FIELD is {shown(name)}, {problem} of the user model {user._meta.label}."
         hint = f"Name learners by pk or by a unique field: {', '.join(fields)}."
         if check == "W002":
-            return [Warning(told, hint=f"A name that several users bear is refused. {hint}", id="program_intent.W002")]
+            hint = (
+                "A name that several users bear is refused. If other services name learners so, and it has to be, "
+                f"add program_intent.W002 to SILENCED_SYSTEM_CHECKS; else take a unique field: {', '.join(fields)}."
+            )
+            return [Warning(told, hint=hint, id="program_intent.W002")]
         return [Error(told, hint=hint, id=f"program_intent.{check}")] if check else []
     return []
 

@@ -1,5 +1,6 @@
 """Who is meant where a host's field names several users, or none: nobody is guessed, through every door."""
 
+import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,21 @@ from program_intent.models import ProgramIntent
 from tests.builders import PROGRAM, make_row, make_user
 from tests.reports import load, write_report
 from tests.reports import make_row as make_line
-from tests.rest import ADD, EXPLAIN, LATEST, OF_PROGRAM, QUERY, RECORD, VIEW, answer, ask, client_of, get, refused
+from tests.rest import (
+    ADD,
+    CHANGES,
+    EXPLAIN,
+    LATEST,
+    OF_PROGRAM,
+    QUERY,
+    RECORD,
+    VIEW,
+    answer,
+    ask,
+    client_of,
+    get,
+    refused,
+)
 
 SHARED = "shared@example.org"
 SEVERAL = f"Several users are named by '{SHARED}'."
@@ -159,10 +174,24 @@ def test_a_users_key_is_judged_whatever_field_names_learners(ada: User, key: Any
     assert list(outcomes[0].errors) == ["learner"]
 
 
-def test_the_admin_finds_nobody_by_the_shared_name(twins: list[User], admin_client: Client) -> None:
-    record_intents([make_row(learner=twins[0])])
-    page = admin_client.get("/admin/program_intent/programintent/", {"q": SHARED})
-    assert "No learner and no program is named by" in page.content.decode()
+def test_the_admin_finds_all_who_share_the_name(ada: User, twins: list[User], admin_client: Client) -> None:
+    record_intents([make_row(learner=learner) for learner in (ada, *twins)])
+    found = admin_client.get("/admin/program_intent/programintent/", {"q": SHARED}).context["cl"].result_list
+    assert {intent.learner for intent in found} == set(twins)
+
+
+def test_the_links_of_the_admin_mean_one_user_whatever_others_are_called(admin_client: Client) -> None:
+    meant = make_user()
+    record_intents([make_row(learner=learner) for learner in (meant, make_user(username=str(meant.pk)))])
+    page = admin_client.get(f"/admin/program_intent/programintent/learner/{meant.pk}/").content.decode()
+    (link,) = re.findall(r'href="([^"]+)">Search', page)
+    assert [each.learner for each in admin_client.get(link).context["cl"].result_list] == [meant]
+
+
+def test_the_feed_tells_no_name_that_several_share(ada: User, twins: list[User]) -> None:
+    record_intents([make_row(learner=learner) for learner in (ada, *twins)])
+    client = client_of(make_user(), VIEW)
+    assert [intent["learner"] for intent in get(client, CHANGES)["intents"]] == [ada.email, None, None]
 
 
 def test_a_command_refuses_the_shared_name(twins: list[User]) -> None:
@@ -233,6 +262,13 @@ def test_a_service_whose_token_has_no_key_of_a_user_asks_about_others(ada: User)
     client = APIClient()
     client.force_authenticate(user)  # type: ignore[arg-type]  # what it stands for is no user
     assert [intent["learner"] for intent in get(client, LATEST, learner=ada.email)] == [ada.email]
+    own = make_row(program_uuid=str(PROGRAM), effective_timestamp="2026-02-01T09:00:00Z")
+    del own["learner"]
+    batch = answer(client.post(RECORD, [{**own, "learner": ada.email, "reason": "A"}, own], format="json"), 200)
+    assert [outcome["status"] for outcome in batch["outcomes"]] == ["created", "rejected"]
+    assert batch["outcomes"][1]["errors"] == {
+        "learner": ["Expected an integer that names a user, not 'service-account'."]
+    }
 
 
 def test_a_users_own_read_costs_no_look_up_of_names(ada: User) -> None:

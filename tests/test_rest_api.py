@@ -118,12 +118,20 @@ def test_times_are_answered_in_utc_with_a_z(as_ada: APIClient, sent: str, answer
     assert answer(post(as_ada, make_row(effective_timestamp=sent)), 201)["effective_timestamp"] == answered
 
 
-@pytest.mark.parametrize("spelling", [None, int, str, lambda pk: f" {pk} "], ids=["null", "number", "text", "spaces"])
+@pytest.mark.parametrize("spelling", [int, str, lambda pk: f" {pk} "], ids=["number", "text", "spaces"])
 def test_a_learner_names_themself_without_a_permission(
-    ada: User, as_ada: APIClient, spelling: Callable[[int], Any] | None
+    ada: User, as_ada: APIClient, spelling: Callable[[int], Any]
 ) -> None:
-    named = spelling and spelling(ada.pk)
-    assert answer(post(as_ada, make_row(learner=named)), 201)["learner"] == ada.pk
+    assert answer(post(as_ada, make_row(learner=spelling(ada.pk))), 201)["learner"] == ada.pk
+
+
+def test_null_is_nobody_and_not_the_caller(as_staff: APIClient) -> None:
+    """Whoever posts the name of a user who has none is not to record their own intent."""
+    errors = {"learner": ["This field is required."]}
+    row = make_row(learner=None)
+    assert answer(post(as_staff, row), 400) == errors
+    assert [each["errors"] for each in answer(post(as_staff, [row]), 200)["outcomes"]] == [errors]
+    assert not ProgramIntent.objects.exists()
 
 
 def test_with_the_permission_one_records_for_others(bob: User, as_staff: APIClient) -> None:

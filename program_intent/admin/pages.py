@@ -16,7 +16,7 @@ from program_intent.api import count_latest_certain_intents_for_program
 from program_intent.conf import learner_lookup_field
 from program_intent.data import Certainty
 from program_intent.models import ProgramIntent
-from program_intent.validation.learners import Learners, learner_field
+from program_intent.validation.learners import Learners, learner_field, learner_parser
 from program_intent.validation.values import Refused, uuid_parser
 
 # The most intents that one page looks at. With 3 million stored, a filter that fitted none of them took 0.1 s on
@@ -26,6 +26,8 @@ MAX_EXAMINED = 50_000
 
 # In the address: count the learners of the program searched, however many they are.
 COUNT_VAR = "count"
+# Before a primary key in a search: the links of these pages mean one user, whatever others are called.
+BY_KEY = "#"
 
 
 class UncountedPaginator(Paginator):  # type: ignore[type-arg]  # generic for the type checker only
@@ -112,11 +114,14 @@ def _naming_fields() -> list[str]:
 
 
 def _learners(text: str, using: str) -> list[Any]:
-    """The primary keys of the users whom one of these fields names exactly so."""
+    """The primary keys of the users whom one of these fields names exactly so, or of the one whom a link means."""
+    if text.startswith(BY_KEY):
+        with suppress(Refused):
+            return [learner_parser("pk", connections[using])(text.removeprefix(BY_KEY))]
     keys: set[Any] = set()
     for field in _naming_fields():
         with suppress(Refused):
-            keys.add(Learners(field, using).key(text)[1])
+            keys |= Learners(field, using).bearers(text)
     return list(keys)
 
 

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from program_intent import conf
-from program_intent.validation.learners import Learners, is_unique, learner_field, learner_parser
+from program_intent.validation.learners import ByKey, Learners, is_unique, learner_field, learner_parser
 from program_intent.validation.values import Refused
 
 ADD = "program_intent.add_programintent"
@@ -44,6 +44,11 @@ class Caller:
         self._permission = permission
         self._user = user
         self._is_stored = isinstance(user, get_user_model())
+
+    @property
+    def by_key(self) -> ByKey:
+        """Themself as the learner of a row, which is refused if the key can be no user's."""
+        return ByKey(self._user.pk)
 
     @cached_property
     def pk(self) -> Any:

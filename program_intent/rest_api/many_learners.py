@@ -105,7 +105,7 @@ class ChangesView(ManyLearnersView):
     def get(self, query: Query, after: str | None, limit: int) -> Response:
         query.check()
         changes = api.get_intent_changes(after=after, limit=limit)
-        context = {"learners": query.caller.names(intent.learner_id for intent in changes.intents)}
+        context = {"learners": query.caller.own_names(intent.learner_id for intent in changes.intents)}
         return Response(ProgramIntentChangesSerializer(changes, context=context).data)
 
 

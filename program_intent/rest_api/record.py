@@ -59,7 +59,7 @@ def completed(caller: Caller, row: Any) -> Any:
     if not isinstance(row, dict):
         return row
     row = {name: value for name, value in row.items() if name in FIELDS or name not in conf.ignored_parameters()}
-    return {**row, "learner": ByKey(caller.pk)} if row.get("learner") is None else row
+    return row if "learner" in row else {**row, "learner": caller.by_key}
 
 
 def may_write(caller: Caller, row: Any) -> bool:

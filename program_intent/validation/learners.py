@@ -1,7 +1,7 @@
 """Who is meant: users by a field of theirs, matched exactly, whatever a collation takes for equal."""
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -161,14 +161,26 @@ class Learners:
     def keys(self, names: Collection[Any]) -> dict[Any, Any]:
         """The primary keys of those of the canonical names that name a user, or SEVERAL."""
         found: dict[Any, Any] = {name: name.key for name in names if isinstance(name, ByKey)}
-        listed = [name for name in dict.fromkeys(names) if name not in found]
+        for name, key in self._named([name for name in dict.fromkeys(names) if name not in found]):
+            # Of several queries, a collation may give the same user to two.
+            found[name] = key if found.get(name, key) == key else SEVERAL
+        return {name: found[name] for name in names if name in found}
+
+    def bearers(self, value: object) -> set[Any]:
+        """The primary keys of all users that a text names.
+
+        :raises Refused: it can name none.
+        """
+        name = self.parse(value)
+        return {key for borne, key in self._named([name]) if borne == name}
+
+    def _named(self, names: list[Any]) -> Iterator[tuple[Any, Any]]:
+        """Name and primary key of the users named so, and perhaps of others whom a collation takes for them."""
         columns = ("pk",) if self.are_named_by_key else (self._field, "pk")  # Django 5.2.0 gives a double column once
         engine = engines.of(connections[self._using], get_user_model())
-        for users in engine.users_named(self._users(), self._field, listed) if listed else ():
+        for users in engine.users_named(self._users(), self._field, names) if names else ():
             for row in users.values_list(*columns):
-                # Of several queries, a collation may give the same user to two.
-                found[row[0]] = row[-1] if found.get(row[0], row[-1]) == row[-1] else SEVERAL
-        return {name: found[name] for name in names if name in found}
+                yield row[0], row[-1]
 
     def names(self, keys: Collection[Any]) -> dict[Any, Any]:
         """The names of those of the learners that have one, and whose user is not gone, by primary key."""
