@@ -7,7 +7,18 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from program_intent.data import FIELDS, Certainty, Clause, Explanation, Intent, IntentChanges, Outcome, Unchosen
+from program_intent.data import (
+    FIELDS,
+    Certainty,
+    Clause,
+    Explanation,
+    Intent,
+    IntentChanges,
+    Outcome,
+    RunKind,
+    RunSummary,
+    Unchosen,
+)
 from program_intent.exceptions import InvalidIntent
 from program_intent.read import changes, history, latest, many
 from program_intent.read import program as programs_read
@@ -24,6 +35,8 @@ __all__ = [
     "IntentChanges",
     "InvalidIntent",
     "Outcome",
+    "RunKind",
+    "RunSummary",
     "Unchosen",
     "as_known_at",
     "count_latest_certain_intents_for_program",
@@ -243,7 +256,7 @@ def explain_latest_certain_intent(
     """Why :func:`get_latest_certain_intent` answers so: what won, what lost by which clause, what does not count.
 
     What was written after ``known_at`` is listed as not counted, so with both times in the past that list can grow,
-    and nothing else changes.
+    and nothing else changes. What a load brought says which, in ``runs``.
 
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
@@ -251,8 +264,8 @@ def explain_latest_certain_intent(
     key, program = given.learner(learner), given.program(program_uuid)
     moment, known = given.as_of(as_of), given.known_at(known_at)
     given.check()
-    intents = history.history(key, using=given.using, program_uuids=[program], known_at=None)
-    return history.explain(intents, learner=key, program_uuid=program, as_of=moment, known_at=known)
+    intents, runs = history.with_runs(key, program, using=given.using)
+    return history.explain(intents, runs, learner=key, program_uuid=program, as_of=moment, known_at=known)
 
 
 def get_intent_changes(*, after: str | None = None, limit: int = 1000) -> IntentChanges:

@@ -21,6 +21,23 @@ class Certainty(StrEnum):
     MAYBE = "MAYBE"
 
 
+class RunKind(StrEnum):
+    """What brought intents in: files, a sync with a warehouse, events, or a new attempt at what was refused."""
+
+    FILE = "file"
+    WAREHOUSE = "warehouse"
+    EVENTS = "events"
+    RETRY = "retry"
+
+
+class RunStatus(StrEnum):
+    """A run that was killed stays ``RUNNING``."""
+
+    RUNNING = "running"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+
+
 def in_utc(moment: datetime) -> str:
     """A moment that is in UTC as it goes out: with ``Z``, whatever the host's time zone and formats."""
     return moment.isoformat().replace("+00:00", "Z")
@@ -89,11 +106,25 @@ class Unchosen:
 
 
 @dataclass(frozen=True, slots=True)
+class RunSummary:
+    """Which run brought an intent: ``source`` is the source or topic, or the names of the files; ``started`` in UTC."""
+
+    id: int
+    kind: RunKind
+    source: str
+    by: str
+    started: datetime
+
+    def __str__(self) -> str:
+        return f"run {self.id}: {self.kind} {self.source}, by {self.by}, {in_utc(self.started)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
     """Why an intent is a learner's latest and most certain one for a program; ``str()`` is a table for people.
 
     ``winner`` is None if no intent counts. ``lost`` is in the order of the rule: the first would win if the winner were
-    not there. ``not_counted`` is newest first.
+    not there. ``not_counted`` is newest first. ``runs`` says by an intent's key which run brought it, if one did.
     """
 
     learner_id: Any
@@ -103,6 +134,7 @@ class Explanation:
     winner: Intent | None
     lost: tuple[Unchosen, ...]
     not_counted: tuple[Unchosen, ...]
+    runs: Mapping[int, RunSummary] = field(default_factory=dict)
 
     def __str__(self) -> str:
         # A key may be any text, and this one goes to a terminal.
@@ -115,15 +147,18 @@ class Explanation:
         else:
             lines.append("no intent counts")
         if verdicts:
-            lines += _table(verdicts)
+            lines += _table(verdicts, self.runs)
+        lines += dict.fromkeys(map(str, self.runs.values()))
         return "\n".join(lines)
 
 
-def _table(verdicts: Iterable[tuple[str, Intent]]) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [("verdict", "certainty", "effective_timestamp", "created", "reason")]
+def _table(verdicts: Iterable[tuple[str, Intent]], runs: Mapping[int, RunSummary]) -> Iterator[str]:
+    names = ("verdict", "certainty", "effective_timestamp", "created", "reason")
+    rows: list[tuple[str, ...]] = [(*names, "run" if runs else "")]
     for verdict, intent in verdicts:
         times = in_utc(intent.effective_timestamp), in_utc(intent.created)
-        rows.append((verdict, intent.certainty, *times, intent.reason))
+        run = str(runs[intent.id].id) if intent.id in runs else ""
+        rows.append((verdict, intent.certainty, *times, intent.reason, run))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

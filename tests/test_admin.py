@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 LIST = "/admin/program_intent/programintent/"
 OTHER_PROGRAM = UUID("0a1b2c3d-0000-4000-8000-00000000abcd")
-FIELDS = ("id", "learner", "program_uuid", "reason", "certainty", "effective_time", "created_time")
+FIELDS = ("id", "learner", "program_uuid", "reason", "certainty", "effective_time", "created_time", "run")
 
 
 def listed(client: Client, **parameters: Any) -> list[int]:
@@ -222,7 +222,7 @@ def test_the_form_of_a_filter_keeps_the_search_and_the_other_filters(admin_clien
     page = admin_client.get(
         LIST, {"q": str(PROGRAM), "certainty__exact": "CERTAIN_YES", "effective_to": "2022-04-13", "reason": "A<B"}
     ).content.decode()
-    reason_form, date_form = page.split('<form method="get">')[1:]
+    reason_form, date_form, _run_form = page.split('<form method="get">')[1:]
     for kept in (
         f'<input type="hidden" name="q" value="{PROGRAM}">',
         '<input type="hidden" name="certainty__exact" value="CERTAIN_YES">',
@@ -554,19 +554,28 @@ def test_the_detail_page_draws_the_timeline_and_explains_the_answer_below(admin_
     make_intent(reason="OF_ANOTHER_LEARNER")
     section = timeline_of(admin_client, maybe)
     assert rows_of(section) == [
-        ["CERTAIN_YES", "BUNDLE_PURCHASE", "2022-04-12 04:30:00.123456 -0400", shown_time(yes.created), "the answer"],
+        [
+            "CERTAIN_YES",
+            "BUNDLE_PURCHASE",
+            "2022-04-12 04:30:00.123456 -0400",
+            shown_time(yes.created),
+            "the answer",
+            "an application",
+        ],
         [
             "MAYBE",
             "VISITED (this page)",
             "2022-04-13 04:30:00.123456 -0400",
             shown_time(maybe.created),
             "a certain intent beats MAYBE",
+            "an application",
         ],
         [
             "CERTAIN_NO",
             "ENDS",
             *shown_times(later),
             "not counted: not yet true",
+            "an application",
         ],
     ]
     assert ">CERTAIN_YES, BUNDLE_PURCHASE, since 12 April 2022<" in section.partition("<svg")[0]
@@ -612,7 +621,7 @@ def test_the_timeline_takes_one_query_however_long_the_history(
 
 def test_an_answer_to_come_is_drawn_though_none_counts_yet(admin_client: Client) -> None:
     intent = make_intent(effective_timestamp=timezone.now() + timedelta(days=1))
-    ((_, reason, _, _, verdict),) = rows_of(timeline_of(admin_client, intent))
+    ((_, reason, _, _, verdict, _),) = rows_of(timeline_of(admin_client, intent))
     assert (reason, verdict) == ("BUNDLE_PURCHASE (this page)", "not counted: not yet true")
     assert "No answer yet: no intent counts" in timeline_of(admin_client, intent)
 

@@ -211,6 +211,7 @@ def test_an_explanation_tells_what_won_what_lost_and_what_does_not_count(ada: Us
             }
         ],
         "not_counted_left_out": 0,
+        "runs": {},
     }
 
 

@@ -356,7 +356,7 @@ def test_a_file_that_may_not_be_read_is_refused(write: Write, monkeypatch: pytes
         raise PermissionError(13, "Permission denied")
 
     path = write(HEADER)
-    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr("program_intent.sources.lines.FileIO", refuse)
     assert refusal(path) == f"{path}: cannot be read: Permission denied."
 
 

@@ -27,7 +27,7 @@ def intent(number: int, days: float = 0, certainty: Certainty = Certainty.MAYBE,
 
 def explained(*intents: Intent) -> Explanation:
     newest_first = sorted(intents, key=lambda each: each.effective_timestamp, reverse=True)
-    return explain(newest_first, learner=1, program_uuid=PROGRAM, as_of=NOW, known_at=None)
+    return explain(newest_first, {}, learner=1, program_uuid=PROGRAM, as_of=NOW, known_at=None)
 
 
 def drawn(*intents: Intent, marked: int | None = None, title: str = "Intents", zone: Any = UTC) -> ElementTree.Element:

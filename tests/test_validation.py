@@ -618,4 +618,4 @@ def test_the_judge_knows_each_field_of_the_record() -> None:
     from program_intent.models import ProgramIntent
 
     fields = {field.name for field in ProgramIntent._meta.get_fields() if isinstance(field, models.Field)}
-    assert fields == {*FIELDS, "id", "created"}
+    assert fields == {*FIELDS, "id", "created", "run"}

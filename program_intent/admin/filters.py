@@ -1,29 +1,29 @@
 """The filters of the list."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime, time
 from typing import Any, NamedTuple
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from program_intent.models import ProgramIntent
+from program_intent.models import ProgramIntent, Run
 from program_intent.validation.times import parse_timestamp
 from program_intent.validation.values import Refused, parse_reason, shown
 
 
 class Input(NamedTuple):
-    """One typed value of a filter: its parameter, its form field, and the lookup it becomes."""
+    """One typed value of a filter: its parameter, its form field, and the condition it becomes."""
 
     name: str
     label: Any
     type: str
-    lookup: str
-    parse: Callable[[str], Any]
+    condition: Callable[[str], Q]
 
 
 class InputFilter(admin.ListFilter):
@@ -55,14 +55,14 @@ class InputFilter(admin.ListFilter):
             if name not in self.expected_parameters():
                 yield from ({"name": name, "value": value} for value in values)
         for each in self.inputs:
-            yield {**each._asdict(), "value": self.typed.get(each.name, "")}
+            yield {"name": each.name, "label": each.label, "type": each.type, "value": self.typed.get(each.name, "")}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows that fit; none, and a message, where a value is refused."""
         for each in self.inputs:
             if text := self.typed.get(each.name, "").strip():
                 try:
-                    queryset = queryset.filter(**{each.lookup: each.parse(text)})
+                    queryset = queryset.filter(each.condition(text))
                 except Refused as refused:
                     messages.error(request, f"{self.title}: {refused}")
                     return queryset.none()
@@ -72,7 +72,7 @@ class InputFilter(admin.ListFilter):
 class ReasonFilter(InputFilter):
     title = _("reason")
     parameter_name = "reason"
-    inputs = (Input("reason", _("Exactly"), "text", "reason", parse_reason),)
+    inputs = (Input("reason", _("Exactly"), "text", lambda text: Q(reason=parse_reason(text))),)
 
 
 def _moment(text: str, clock: time) -> datetime:
@@ -89,6 +89,31 @@ class EffectiveFilter(InputFilter):
     title = _("effective date")
     parameter_name = "effective"
     inputs = (
-        Input("effective_from", _("From"), "date", "effective_timestamp__gte", lambda day: _moment(day, time.min)),
-        Input("effective_to", _("To"), "date", "effective_timestamp__lte", lambda day: _moment(day, time.max)),
+        Input("effective_from", _("From"), "date", lambda day: Q(effective_timestamp__gte=_moment(day, time.min))),
+        Input("effective_to", _("To"), "date", lambda day: Q(effective_timestamp__lte=_moment(day, time.max))),
     )
+
+
+class RunFilter(InputFilter):
+    title = _("run")
+    parameter_name = "run"
+    inputs = (Input("run", _("Number"), "number", lambda text: Q(run=_run(text)) & _keys_of(_run(text))),)
+
+
+def among_those_of_run(queryset: QuerySet[Any], text: str) -> QuerySet[Any]:
+    """Those written while a run was at work, if the text is the number of one."""
+    try:
+        return queryset.filter(_keys_of(_run(text)))
+    except Refused:  # and the filter says so
+        return queryset
+
+
+def _keys_of(run: Run) -> Q:
+    return Q(pk__gt=run.first_key, pk__lte=run.last_key)
+
+
+def _run(text: str) -> Run:
+    found = Run.objects.filter(pk=int(text)).first() if re.fullmatch("[0-9]{1,18}", text, re.A) else None
+    if not found:
+        raise Refused(f"Expected the number of a run, not {shown(text)}.")
+    return found

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext_lazy as _
 
 from program_intent.admin import timeline
-from program_intent.admin.filters import EffectiveFilter, ReasonFilter
+from program_intent.admin.filters import EffectiveFilter, InputFilter, ReasonFilter, RunFilter, among_those_of_run
 from program_intent.admin.learner import learner_context
 from program_intent.admin.pages import COUNT_VAR, IntentChangeList, UncountedPaginator, bounded, search_help, sought_by
 from program_intent.admin.readonly import ReadOnlyIntents
@@ -35,7 +35,8 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
     No index begins with certainty, reason or time, so filtering by these alone would walk the table until a page is
     full, and for a rare reason all of it. So a page looks at ``MAX_EXAMINED`` intents at most:
 
-    - Nothing searched: the newest, newest first, as the primary key has them. The filters choose among these.
+    - Nothing searched: the newest, newest first, as the primary key has them, or the newest that were written while a
+      run was at work. The filters choose among these.
     - A learner searched: all of that learner's, latest first. One index holds them, and they are few.
     - A program searched: all of that program's, latest first; of a program with more than ``MAX_EXAMINED`` those that
       come first in its index, which has them by learner, and a message says so.
@@ -54,9 +55,10 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
         "certainty",
         "effective_time",
         "created_time",
+        "run",
     )
     list_display = ("id", "learner", "program_uuid", "certainty", "reason", "effective_time", "created_time")
-    list_filter = ("certainty", ReasonFilter, EffectiveFilter)
+    list_filter = ("certainty", ReasonFilter, EffectiveFilter, RunFilter)
     list_select_related = ()  # False would join the learner
     ordering = ("-pk",)
     paginator = UncountedPaginator
@@ -139,7 +141,8 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
         return IntentChangeList
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        own = {each.name for every in (ReasonFilter, EffectiveFilter) for each in every.inputs}
+        filters = (each for each in self.list_filter if isinstance(each, type) and issubclass(each, InputFilter))
+        own = {each.name for every in filters for each in every.inputs}
         # Of another text the database may be unable to spell a character, such as NUL.
         return lookup in own or (lookup == "certainty__exact" and value in list(Certainty))
 
@@ -152,7 +155,10 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
             messages.error(request, f"No learner and no program is named by {shown(term)}.")
             return queryset.none(), False
         if "learner_id__in" not in sought:
-            queryset = bounded(request, queryset, every=self.get_queryset(request), sought=sought)
+            every = self.get_queryset(request)
+            if not sought and (run := request.GET.get("run")):
+                every = among_those_of_run(every, run)
+            queryset = bounded(request, queryset, every=every, sought=sought)
         # Not by primary key if searched: PostgreSQL might walk it, past all newer rows of others.
         order_by = ("-effective_timestamp", "-pk") if sought else ("-pk",)
         return queryset.filter(**sought).order_by(*order_by), False
@@ -174,4 +180,9 @@ def _explained(intent: ProgramIntent) -> dict[str, Any]:
         marked=intent.pk,
     )
     left_out = bool(explanation.winner) + len(explanation.lost) + len(explanation.not_counted) - len(points)
-    return {"timeline": mark_safe(picture), "answer": explanation.winner, "points": points, "left_out": left_out}
+    return {
+        "timeline": mark_safe(picture),
+        "answer": explanation.winner,
+        "rows": [(*point, explanation.runs.get(point.intent.id)) for point in points],
+        "left_out": left_out,
+    }

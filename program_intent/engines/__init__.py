@@ -66,9 +66,9 @@ class Engine(Protocol):
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:
         """Store the rows that are new and may be written; the primary keys given to them."""
 
-    def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
-        """The same, and only how many there were, with the positions of the rows that were refused: that might not be
-        written when they were to be inserted, whatever has become of that since."""
+    def count_inserted(self, prepared: Prepared, created: datetime, run: int | None = None) -> tuple[int, set[int]]:
+        """The same as brought by a run, and only how many there were, with the positions of the rows that were refused:
+        that might not be written when they were to be inserted, whatever has become of that since."""
 
     def stored(self, prepared: Prepared) -> list[tuple[int, int, datetime]]:
         """The rows that are stored: position among the rows, primary key, created."""

@@ -72,12 +72,15 @@ class Generic:
         }
 
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:
+        return self._inserted_one_by_one(prepared, created, None)
+
+    def _inserted_one_by_one(self, prepared: Prepared, created: datetime, run: int | None) -> set[int]:
         refused = self.refused(prepared)
         rows = [row for position, row in enumerate(prepared.rows) if position not in refused]
-        return {key for row in rows if (key := self._insert_one(row, created)) is not None}
+        return {key for row in rows if (key := self._insert_one(row, created, run)) is not None}
 
-    def _insert_one(self, row: Spelled, created: datetime) -> int | None:
-        intent = self.model(**_named(row), created=created)
+    def _insert_one(self, row: Spelled, created: datetime, run: int | None) -> int | None:
+        intent = self.model(**_named(row), created=created, run_id=run)
         try:
             with transaction.atomic(using=self.connection.alias):
                 intent.save_base(raw=True, using=self.connection.alias)  # raw, for save() chooses when it was written
@@ -85,8 +88,8 @@ class Generic:
             return None
         return int(intent.pk)
 
-    def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
-        new = len(self.insert(prepared, created))
+    def count_inserted(self, prepared: Prepared, created: datetime, run: int | None = None) -> tuple[int, set[int]]:
+        new = len(self._inserted_one_by_one(prepared, created, run))
         return new, set(range(len(prepared.rows))) - {position for position, *_ in self.stored(prepared)}
 
     def stored(self, prepared: Prepared) -> list[tuple[int, int, datetime]]:

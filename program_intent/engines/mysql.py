@@ -36,7 +36,7 @@ effective_timestamp DATETIME(6) PATH '$[4]')) j
 _MAY_BE_WRITTEN = "SELECT s.position, {condition} FROM {rows} "
 # The column is not the auto-increment one: `id = id` lost committed rows under concurrency, `reason = reason` none.
 _INSERT_VALUES = """
-INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created)
+INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created, run_id)
 VALUES {values} ON DUPLICATE KEY UPDATE reason = IF(
 (@program_intent_duplicates := CONCAT(@program_intent_duplicates, {table}.id, ',')) IS NULL,
 {table}.reason, {table}.reason)"""
@@ -185,13 +185,13 @@ class MySQL(Reads):
                 return set()
             return {int(cursor.lastrowid)} if cursor.rowcount else set()
 
-    def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
+    def count_inserted(self, prepared: Prepared, created: datetime, run: int | None = None) -> tuple[int, set[int]]:
         """What is stored already is looked up first, unless all is said to be new: half the time of meeting it.
 
         Not so by ``insert``, which then reads with locks: those of rows left out here came out of order and deadlocked.
         """
         rows, refused = self._writable(prepared, where="" if prepared.all_new else "WHERE {is_missing}")
-        new = len(rows) - len(self._insert_values(rows, created))
+        new = len(rows) - len(self._insert_values(rows, created, run))
         if refused and prepared.all_new:
             refused -= {position for position, _, _ in self.stored(prepared)}
         return new, refused
@@ -204,7 +204,7 @@ class MySQL(Reads):
         rows = [prepared.rows[position - 1] for position, may in found.items() if may]
         return rows, {position - 1 for position, may in found.items() if not may}
 
-    def _insert_values(self, rows: Sequence[Spelled], created: datetime) -> set[int]:
+    def _insert_values(self, rows: Sequence[Spelled], created: datetime, run: int | None = None) -> set[int]:
         """The primary keys of those that were there; by VALUES.
 
         INSERT ... SELECT locks the counter of keys to its end, and every other insert waits for it; with
@@ -217,7 +217,8 @@ class MySQL(Reads):
         keys = [key for key, *_ in rows if isinstance(key, str)]
         cells = (("%s", *row[1:]) for row in rows) if keys else rows
         written = self.connection.ops.adapt_datetimefield_value(created)
-        values = ",".join([f"(%s,'%s','%s','%s','%s','{written}')"] * len(rows)) % tuple(chain.from_iterable(cells))
+        row = f"(%s,'%s','%s','%s','%s','{written}',{'NULL' if run is None else run})"
+        values = ",".join([row] * len(rows)) % tuple(chain.from_iterable(cells))
         with self.connection.cursor() as cursor:
             cursor.execute("SET @program_intent_duplicates = ''")
             cursor.execute(_INSERT_VALUES.format(**self.names_of(self.model), values=values), keys or None)

@@ -21,8 +21,9 @@ from program_intent.exceptions import ChangesError
 _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[], %s::timestamptz[]) WITH ORDINALITY
 AS s (learner_id, program_uuid, reason, certainty, effective_timestamp, position)"""
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
-_COPY = "COPY {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created) FROM STDIN"
+_COPY = "COPY {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created, run_id) FROM STDIN"
 _LEARNERS = "unnest(%s::{learner_type}[]) WITH ORDINALITY AS s (learner_id, position)"
+_NULL = r"\N"  # as COPY takes it
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 _GIVEN_PROGRAMS = "WITH p (program_uuid) AS (SELECT unnest(%(programs)s::uuid[]))"
@@ -91,32 +92,32 @@ class PostgreSQL(Reads):
     def _as_arrays(self, prepared: Prepared) -> Prepared:
         return self.prepare(prepared.rows) if prepared.all_new else prepared
 
-    def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
+    def count_inserted(self, prepared: Prepared, created: datetime, run: int | None = None) -> tuple[int, set[int]]:
         """COPY if all is said to be new. Else, and where a row is there after all, insert what is found missing."""
-        if prepared.all_new and (copied := self._copied(prepared, created)) is not None:
+        if prepared.all_new and (copied := self._copied(prepared, created, run)) is not None:
             all_in = copied == len(prepared.rows)
             return copied, set() if all_in else self.missing(prepared)
         missing = sorted(self.missing(prepared))
         if not missing:
             return 0, set()
         prepared = self.prepare([prepared.rows[position] for position in missing])
-        new = self._inserted(prepared, created)
+        new = self._inserted(prepared, created, run)
         refused = self.missing(prepared) if new < len(missing) else set()
         return new, {missing[position] for position in refused}
 
-    def _inserted(self, prepared: Prepared, created: datetime) -> int:
+    def _inserted(self, prepared: Prepared, created: datetime, run: int | None) -> int:
         """How many rows were inserted; plainly, because ON CONFLICT inserts speculatively and takes 1.5 times as long.
 
         Where another writer was faster, that is undone and done again so.
         """
         with self.connection.cursor() as cursor:
             with suppress(IntegrityError), transaction.atomic(using=self.connection.alias):
-                self.execute_insert(cursor, prepared, created)
+                self.execute_insert(cursor, prepared, created, run=run)
                 return int(cursor.rowcount)
-            self.execute_insert(cursor, prepared, created, _ON_CONFLICT)
+            self.execute_insert(cursor, prepared, created, _ON_CONFLICT, run)
             return int(cursor.rowcount)
 
-    def _copied(self, prepared: Prepared, created: datetime) -> int | None:
+    def _copied(self, prepared: Prepared, created: datetime, run: int | None) -> int | None:
         """How many rows were copied; None if one of them is there already, or if the driver is psycopg2."""
         rows, (lines,) = prepared.rows, prepared.params
         learners = list(dict.fromkeys(map(itemgetter(0), rows)))
@@ -129,7 +130,7 @@ class PostgreSQL(Reads):
                     rows = [row for row in rows if row[0] not in refused]
                     lines = _lines(rows)
                 with self.connection.wrap_database_errors, cursor.copy(self.text(prepared.sql)) as copy:
-                    copy.write(lines.replace("\n", f"\t{created}\n"))
+                    copy.write(lines.replace("\n", f"\t{created}\t{_NULL if run is None else run}\n"))
                 return len(rows)
         except IntegrityError as error:
             clear_frames(error.__traceback__)  # which hold the text in a cycle, while no garbage is collected
@@ -166,7 +167,7 @@ def _array(column: Sequence[int | str]) -> str:
 
 
 def _lines(rows: Sequence[Spelled]) -> str:
-    """The rows as COPY takes them, but for the last column."""
+    """The rows as COPY takes them, but for the last two columns."""
     if rows and type(rows[0][0]) is not int:
         rows = [(str(row[0]).translate(_ESCAPES), *row[1:]) for row in rows]
     return "%s\t%s\t%s\t%s\t%s+00\n" * len(rows) % tuple(chain.from_iterable(rows))

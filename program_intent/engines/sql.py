@@ -19,8 +19,8 @@ from program_intent.exceptions import ChangesError
 
 # In the order of the rows, whatever way the database takes through them.
 _INSERT = """
-INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created)
-SELECT s.learner_id, s.program_uuid, s.reason, s.certainty, s.effective_timestamp, %s
+INSERT INTO {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created, run_id)
+SELECT s.learner_id, s.program_uuid, s.reason, s.certainty, s.effective_timestamp, %s, {run}
 FROM {rows} WHERE {may_be_written}
 ORDER BY s.position
 {on_conflict}
@@ -147,10 +147,15 @@ class Sql(Generic):
         return str(self.model._meta.get_field("learner").db_type(self.connection))
 
     def execute_insert(
-        self, cursor: CursorWrapper, prepared: Prepared, created: datetime, on_conflict: str = ""
+        self,
+        cursor: CursorWrapper,
+        prepared: Prepared,
+        created: datetime,
+        on_conflict: str = "",
+        run: int | None = None,
     ) -> None:
         """Insert the rows that may be written."""
-        text = self.text(_INSERT, rows=prepared.sql, on_conflict=on_conflict)
+        text = self.text(_INSERT, rows=prepared.sql, on_conflict=on_conflict, run="NULL" if run is None else str(run))
         cursor.execute(text, (self.connection.ops.adapt_datetimefield_value(created), *prepared.params))
 
     def refused(self, prepared: Prepared) -> set[int]:

@@ -47,9 +47,9 @@ class SQLite(Reads):
             self.execute_insert(cursor, prepared, created, f"{_ON_CONFLICT} RETURNING id")
             return {key for (key,) in cursor.fetchall()}
 
-    def count_inserted(self, prepared: Prepared, created: datetime) -> tuple[int, set[int]]:
+    def count_inserted(self, prepared: Prepared, created: datetime, run: int | None = None) -> tuple[int, set[int]]:
         with self.connection.cursor() as cursor:
-            self.execute_insert(cursor, prepared, created, _ON_CONFLICT)
+            self.execute_insert(cursor, prepared, created, _ON_CONFLICT, run)
             new = int(cursor.rowcount)
         return new, self.missing(prepared) if new < len(prepared.rows) else set()
 

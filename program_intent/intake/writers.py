@@ -8,17 +8,18 @@ from program_intent.store.batches import PreparedRows
 
 
 class Storing:
-    """Stores each batch in a transaction of its own."""
+    """Stores each batch in a transaction of its own, as brought by a run."""
 
     dry_run = False
 
-    def __init__(self) -> None:
+    def __init__(self, run: int | None = None) -> None:
+        self._run = run
         # What the next rows are taken for, until a batch says otherwise, and again after one that does.
         self.all_new = True
 
     def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
         """How many rows were new, and those that may not be written; ``then`` is told both in their transaction."""
-        created, refused = rows.write(then)
+        created, refused = rows.write(then, self._run)
         self.all_new = created + len(refused) == len(rows.rows)
         return created, refused
 

@@ -1,5 +1,8 @@
 """What the commands that read share: the moments asked about, and one line for whatever is refused."""
 
+import argparse
+import getpass
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from program_intent.exceptions import InvalidIntent, LoadError
+from program_intent.models.run import LONGEST_BY
 
 
 def add_moments(parser: CommandParser) -> None:
@@ -17,6 +21,30 @@ def add_moments(parser: CommandParser) -> None:
     parser.add_argument(
         "--known-at", metavar="MOMENT", help="Count what had been written by then. Default: everything."
     )
+
+
+def add_by(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--by",
+        type=_name,
+        metavar="NAME",
+        default=_user(),
+        help="Who is told to have started it. Default: %(default)s.",
+    )
+
+
+def _name(text: str) -> str:
+    if not text.strip() or len(text) > LONGEST_BY:
+        raise argparse.ArgumentTypeError(f"expected 1 to {LONGEST_BY} characters.")
+    return text.strip()
+
+
+def _user() -> str:
+    """The operating system's user; a container may have no name for it."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"user {os.getuid()}"
 
 
 @contextmanager

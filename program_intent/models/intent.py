@@ -16,13 +16,14 @@ from program_intent import engines
 from program_intent.data import Certainty, Intent
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
 from program_intent.models.fields import CodePointCharField
+from program_intent.models.run import Run
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import unknown_learner
 from program_intent.validation.times import parse_timestamp
 from program_intent.validation.values import Refused
 
 # All but the primary key.
-_CARRIED = Intent.__match_args__[1:]
+_CARRIED = (*Intent.__match_args__[1:], "run_id")
 
 
 class ProgramIntentQuerySet(models.QuerySet["ProgramIntent"]):
@@ -76,6 +77,16 @@ class ProgramIntent(models.Model):
     certainty = models.CharField(max_length=11, choices=[(each.value, each.value) for each in Certainty])
     effective_timestamp = models.DateTimeField(help_text=_("When the event that made the intent happened."))
     created = AutoCreatedField(help_text=_("When it was written; one batch shares one value."))
+    run = models.ForeignKey(
+        Run,
+        on_delete=models.PROTECT,
+        null=True,
+        editable=False,
+        db_constraint=False,
+        db_index=False,
+        related_name="program_intents",
+        help_text=_("Which load, sync or consumer brought it; none where an application or REST did."),
+    )
 
     objects = models.Manager.from_queryset(ProgramIntentQuerySet)()
 
@@ -125,7 +136,7 @@ class ProgramIntent(models.Model):
     ) -> None:
         """Insert a new row, judged like every other door; a stored row is refused.
 
-        It is written now, whatever ``created`` it carries, but where it is raw: ``admit_from_fixture``.
+        It is written now and brought by no run, whatever it carries, but where it is raw: ``admit_from_fixture``.
 
         :raises AppendOnlyError: the row, or another with this primary key, is stored already.
         :raises InvalidIntent: a value is refused, or the learner does not exist.
@@ -143,14 +154,14 @@ class ProgramIntent(models.Model):
         judged = self._judged(using)
         if _is_refused(judged, using):
             raise InvalidIntent({"learner": [unknown_learner(judged.learner)]})
-        self._carry((*judged, timezone.now()))
+        self._carry((*judged, timezone.now(), None))
 
     def _admit_from_fixture(self, using: str) -> None:
         try:
             created = parse_timestamp(self.created)
         except Refused as refusal:
             raise InvalidIntent({"created": [str(refusal)]}) from None
-        told = (*self._judged(using), created)
+        told = (*self._judged(using), created, self.run_id)
         stored = ProgramIntent._base_manager.using(using).filter(pk=self.pk).values_list(*_CARRIED).first()
         if stored and not all(map(_is_told, stored, told)):
             raise AppendOnlyError("save() of a stored intent")

@@ -1,6 +1,7 @@
 """All that was recorded of one learner, in one order, whole or by pages; and why the rule chooses as it does."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -9,9 +10,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import CharField, Func, Q, QuerySet
 
 from program_intent import engines, rule
-from program_intent.data import Clause, Explanation, Intent, Unchosen
+from program_intent.data import Clause, Explanation, Intent, RunSummary, Unchosen
 from program_intent.engines.generic import expression, to_intent
-from program_intent.models.intent import ProgramIntent, engine_of
+from program_intent.models import ProgramIntent, Run
+from program_intent.models.intent import engine_of
 from program_intent.read.latest import storable
 from program_intent.validation.values import Refused, shown
 
@@ -37,6 +39,16 @@ def history(learner: Any, *, using: str, program_uuids: list[UUID] | None, known
     """All of a learner's intents, for these programs if any are given, newest first."""
     intents = intents_of(learner, using=using, program_uuids=program_uuids)
     return _fetched(_narrowed(intents, created__lte=known_at))
+
+
+def with_runs(learner: Any, program: UUID, *, using: str) -> tuple[list[Intent], dict[int, RunSummary]]:
+    """A learner's intents for a program, newest first, and which runs brought them, by their keys."""
+    intents = intents_of(learner, using=using, program_uuids=[program])
+    found = list(intents.values_list(*Intent.__match_args__, "run_id"))
+    runs = Run.objects.using(using).in_bulk({run for *_, run in found} - {None})
+    summaries = {key: run.summary() for key, run in runs.items()}
+    brought = {key: summaries[run] for key, *_, run in found if run in summaries}
+    return [to_intent(tuple(values)) for *values, _ in found], brought
 
 
 def intents_of(learner: Any, *, using: str, program_uuids: list[UUID] | None) -> "QuerySet[ProgramIntent]":
@@ -121,7 +133,13 @@ def _behind(border: Border) -> Q:
 
 
 def explain(
-    intents: list[Intent], *, learner: Any, program_uuid: UUID, as_of: datetime, known_at: datetime | None
+    intents: list[Intent],
+    runs: Mapping[int, RunSummary],
+    *,
+    learner: Any,
+    program_uuid: UUID,
+    as_of: datetime,
+    known_at: datetime | None,
 ) -> Explanation:
     """What the rule says of each of a learner's intents for a program, given newest first."""
     counted, not_counted = [], []
@@ -135,4 +153,4 @@ def explain(
     ranked = rule.in_order(counted)
     winner = ranked[0] if ranked else None
     lost = tuple(Unchosen(loser, rule.deciding(winner, loser)) for loser in ranked[1:])
-    return Explanation(learner, program_uuid, as_of, known_at, winner, lost, tuple(not_counted))
+    return Explanation(learner, program_uuid, as_of, known_at, winner, lost, tuple(not_counted), runs)

@@ -18,6 +18,7 @@ from program_intent.validation.values import Refused
 
 ADD = "program_intent.add_programintent"
 VIEW = "program_intent.view_programintent"
+VIEW_RUN = "program_intent.view_run"
 
 
 def has_permission(user: Any, permission: str) -> bool:

@@ -37,6 +37,15 @@ EXPLANATION = {
     "lost_left_out": 0,
     "not_counted": [],
     "not_counted_left_out": 0,
+    "runs": {
+        str(INTENT["id"]): {
+            "id": 7,
+            "kind": "file",
+            "started": "2026-02-02T03:00:00Z",
+            "source": "report.csv",
+            "by": "operator",
+        }
+    },
 }
 COUNTS = {"CERTAIN_YES": 2, "CERTAIN_NO": 0, "MAYBE": 1}
 CHANGES = {"intents": [INTENT], "cursor": "1.58051"}

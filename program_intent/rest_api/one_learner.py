@@ -1,6 +1,6 @@
 """What is asked about one learner: the caller, or another with the permission."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from program_intent.data import Certainty, Explanation
 from program_intent.read.history import intents_of, page_of, parse_cursor
 from program_intent.rest_api import conditional
 from program_intent.rest_api.base import IntentsView
+from program_intent.rest_api.callers import VIEW_RUN, has_permission
 from program_intent.rest_api.pages import link
 from program_intent.rest_api.parameters import (
     AS_OF,
@@ -68,6 +69,8 @@ class ExplainView(IntentsView):
         name, key = learner
         explanation = api.explain_latest_certain_intent(key, program_uuid, as_of=as_of, known_at=known_at)
         answer = bounded(explanation, conf.max_batch_size())
+        if answer["runs"] and not has_permission(query.request.user, VIEW_RUN):
+            answer["runs"] = {key: replace(run, source=None, by=None) for key, run in answer["runs"].items()}
         return Response(ProgramIntentExplanationSerializer(answer, context={"learners": {key: name}}).data)
 
 
@@ -117,4 +120,6 @@ def bounded(explanation: Explanation, most: int) -> dict[str, Any]:
     for name in ("lost", "not_counted"):
         told[f"{name}_left_out"] = max(0, len(told[name]) - most)
         told[name] = told[name][:most]
+    shown = [explanation.winner, *(each.intent for name in ("lost", "not_counted") for each in told[name])]
+    told["runs"] = {each.id: explanation.runs[each.id] for each in shown if each and each.id in explanation.runs}
     return told

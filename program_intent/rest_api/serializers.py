@@ -7,10 +7,11 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from program_intent.data import FIELDS, Certainty, Clause, Intent, in_utc
+from program_intent.data import FIELDS, Certainty, Clause, Intent, RunKind, in_utc
 
 CERTAINTIES = [each.value for each in Certainty]
 CLAUSES = [each.value for each in Clause]
+RUN_KINDS = [each.value for each in RunKind]
 LEARNER_HELP = "The user, named by the host's `LEARNER_LOOKUP_FIELD`: the primary key unless set otherwise."
 
 
@@ -130,6 +131,16 @@ class UnchosenProgramIntentSerializer(serializers.Serializer[Any]):
     words = serializers.CharField(source="clause.words", help_text="The clause, for people.")
 
 
+class ProgramIntentRunSerializer(serializers.Serializer[Any]):
+    id = serializers.IntegerField()
+    kind = EnumField("ProgramIntentRunKind", RUN_KINDS)
+    started = MomentField(help_text="UTC.")
+    source = serializers.CharField(  # type: ignore[assignment]  # the metaclass collects it
+        allow_null=True, help_text="The source or topic, or the names of the files; null without `view_run`."
+    )
+    by = serializers.CharField(allow_null=True, help_text="Who started it; null without `view_run`.")
+
+
 class ProgramIntentExplanationSerializer(serializers.Serializer[Any]):
     learner = LearnerField(source="learner_id", allow_null=True, help_text=f"{LEARNER_HELP} Null if there is none.")
     program_uuid = serializers.UUIDField()
@@ -146,6 +157,9 @@ class ProgramIntentExplanationSerializer(serializers.Serializer[Any]):
         many=True, help_text="What is not yet true or not yet known; newest first; the first `MAX_BATCH_SIZE`."
     )
     not_counted_left_out = serializers.IntegerField(help_text="How many more do not count.")
+    runs = serializers.DictField(
+        child=ProgramIntentRunSerializer(), help_text="By an intent's `id`, which run brought it; none if none did."
+    )
 
 
 class ProgramIntentQuerySerializer(serializers.Serializer[Any]):

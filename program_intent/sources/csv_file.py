@@ -23,7 +23,7 @@ class CsvFile:
     unit = "line"
 
     def __init__(self, lines: Lines) -> None:
-        self.name, self.position = lines.name, lines.position
+        self.name, self.position, self.stored = lines.name, lines.position, lines.stored
         self._lines = lines
         self._reader = csv.reader(lines, strict=True)
         header = next(self._rows(), None)

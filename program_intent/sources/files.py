@@ -7,10 +7,11 @@ from program_intent.sources.csv_file import CsvFile
 from program_intent.sources.formats import is_json
 from program_intent.sources.json_lines import JsonLinesFile
 from program_intent.sources.lines import Lines
-from program_intent.sources.rows import Source
+
+ReportFile = CsvFile | JsonLinesFile
 
 
-def open_file(path: str, file_format: str | None = None, *, names_mean_one_field: bool = False) -> Source:
+def open_file(path: str, file_format: str | None = None, *, names_mean_one_field: bool = False) -> ReportFile:
     """Open a file, or standard input for ``-``; gzip is recognised by its content, the format by the file's name.
 
     JSON lines may name learners by turns where all such names mean one field of the user model.

@@ -22,7 +22,7 @@ class JsonLinesFile:
     unit = "line"
 
     def __init__(self, lines: Lines, names_mean_one_field: bool = False) -> None:
-        self.name, self.position, self.close = lines.name, lines.position, lines.close
+        self.name, self.position, self.stored, self.close = lines.name, lines.position, lines.stored, lines.close
         self._lines = lines
         objects = (_first_object(line) for line in lines.ahead())
         self.learner_name = learner_name(next(filter(None, objects), ()))

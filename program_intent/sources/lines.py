@@ -8,16 +8,52 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from io import BufferedReader, TextIOWrapper
+from hashlib import sha256
+from io import BufferedReader, FileIO, RawIOBase, TextIOWrapper
 from typing import Any, cast
 
-from program_intent.exceptions import LoadError
+from program_intent.exceptions import LoadError, printable
 from program_intent.sources.formats import BEGINNING, other_format
 
 # Lines read at once; where one of them is no plain record, all of them are read one by one.
 BLOCK = 500
 # Characters of a line, and of a record of several; a line of 16 MiB took 2.7 GB to parse.
 LONGEST = 2**20
+
+
+# Bytes read at once; each time Python has a turn.
+BUFFER = 128 * 2**10
+
+
+class Stored(RawIOBase):
+    """The bytes of a file as they are stored, gzipped or not, counted and hashed while they are read."""
+
+    def __init__(self, file: FileIO) -> None:
+        self._file = file
+        self._hash = sha256()
+        self.bytes = 0
+        self.is_read_to_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = self._file.readinto(buffer)
+        if count:
+            self._hash.update(memoryview(buffer)[:count])
+            self.bytes += count
+        self.is_read_to_end = count == 0
+        return count
+
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 class Lines:
@@ -32,7 +68,8 @@ class Lines:
         self._ahead: deque[str] = deque()
         self._break: LoadError | None = None
         try:
-            self._raw = _stdin() if path == "-" else open(path, "rb")  # noqa: SIM115
+            self._stored = Stored(_stdin() if path == "-" else FileIO(path))
+            self._raw = BufferedReader(self._stored, BUFFER)
             is_gzip = self._raw.peek(2)[:2] == b"\x1f\x8b"
         except OSError as error:
             raise LoadError(f"{path}: cannot be read: {error.strerror}.") from error
@@ -98,7 +135,13 @@ class Lines:
         return start, text.rstrip("\r\n")
 
     def position(self) -> int:
-        return self._raw.tell() if self._raw.seekable() else 0
+        return self._stored.bytes if self._stored.seekable() else 0
+
+    def stored(self) -> dict[str, Any]:
+        """The file's name, and its bytes and their SHA-256 as they are stored; None if it was not read to its end."""
+        stored = self._stored
+        told = (stored.bytes, stored.sha256()) if stored.is_read_to_end else (None, None)
+        return {"name": printable(os.path.basename(self.name)), "bytes": told[0], "sha256": told[1]}
 
     def close(self) -> None:
         # Not a pipe in which a thread that outlives the load waits for more: closing would wait for that thread.
@@ -107,12 +150,12 @@ class Lines:
             self._raw.close()
 
 
-def _stdin() -> BufferedReader:
+def _stdin() -> FileIO:
     if sys.stdin is None:  # how Python starts where it is closed
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-    # A reader of our own: Python would abort if a thread that outlives the load held the lock of sys.stdin's.
+    # To be read by a reader of our own: Python would abort if a thread that outlives the load held the lock of this.
     stdin: Any = sys.stdin.buffer
-    return BufferedReader(getattr(stdin, "raw", stdin))
+    return getattr(stdin, "raw", stdin)  # type: ignore[no-any-return]  # a file, or what a test gives for one
 
 
 def is_utf8(text: str) -> bool:

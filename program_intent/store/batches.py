@@ -61,18 +61,18 @@ class PreparedRows:
             for position, part in self._engine.parts(chunk):
                 yield start + position, part
 
-    def write(self, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
-        """Store the rows in one transaction: how many were new, and those that may not be written.
+    def write(self, then: Callable[[int, set[Spelled]], None], run: int | None = None) -> tuple[int, set[Spelled]]:
+        """Store the rows in one transaction, as brought by a run: how many were new, and those that may not be written.
 
         ``then`` is told both at the end of that transaction, and again where it has to be done again.
         """
-        return retrying(self._using, partial(self._count_inserted, then))
+        return retrying(self._using, partial(self._count_inserted, then, run))
 
-    def _count_inserted(self, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
+    def _count_inserted(self, then: Callable[[int, set[Spelled]], None], run: int | None) -> tuple[int, set[Spelled]]:
         created, new = timezone.now(), 0
         refused: set[Spelled] = set()
         for start, chunk in self._statements():
-            count, positions = self._engine.count_inserted(chunk, created)
+            count, positions = self._engine.count_inserted(chunk, created, run)
             new += count
             refused |= {self.rows[start + position] for position in positions}
         then(new, refused)

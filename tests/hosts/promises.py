@@ -197,7 +197,8 @@ def test_a_fixture_of_stored_rows_passes_and_changes_nothing(learner: Any, tmp_p
     fixture = tmp_path / "intents.json"
     call_command("dumpdata", "program_intent", output=str(fixture), verbosity=0)
     call_command("loaddata", str(fixture), verbosity=0)
-    assert list(ProgramIntent.objects.values()) == [{name: getattr(intent, name) for name in Intent.__match_args__}]
+    carried = Intent.__match_args__
+    assert list(ProgramIntent.objects.values(*carried)) == [{name: getattr(intent, name) for name in carried}]
 
 
 @pytest.mark.parametrize("names", ["pk", "username"])

@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict
+from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 from typing import IO, Any, NoReturn
@@ -17,16 +18,17 @@ from django.utils import timezone
 from tqdm import tqdm
 
 from program_intent.checks import field_problem
-from program_intent.data import LoadReport
+from program_intent.data import LoadReport, RunKind, RunStatus
 from program_intent.exceptions import LoadError, printable
 from program_intent.intake.batch import Reject
 from program_intent.intake.load import Load
+from program_intent.intake.runs import OpenRun
 from program_intent.intake.writers import Foretelling, Storing
 from program_intent.management import outputs
-from program_intent.management.options import in_one_line
+from program_intent.management.options import add_by, in_one_line
 from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import ProgramIntent
-from program_intent.sources.files import open_file, size
+from program_intent.sources.files import ReportFile, open_file, size
 from program_intent.sources.rows import Source
 from program_intent.validation.learners import all_mean_one_field, field_meant
 from program_intent.validation.values import Refused
@@ -61,6 +63,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--max-rejects", type=_count, metavar="N", help="Stop at reject N + 1.")
         parser.add_argument("--report", metavar="PATH", help="Write the counts to this file as JSON.")
+        add_by(parser)
         parser.add_argument("--database", choices=tuple(connections), metavar="ALIAS", help="Default: by the router.")
         parser.add_argument("--no-progress", action="store_true", help="No progress bar, also on a terminal.")
 
@@ -69,6 +72,8 @@ class Command(BaseCommand):
         _refuse_learner_field(options["learner_field"])
         zone = _zone(options["assume_timezone"])
         self._shown = 0  # rejects
+        self._run: OpenRun | None = None
+        self._sources: list[ReportFile] = []
         self._told = LoadReport(0, 0, 0, 0, 0.0, options["dry_run"]), "refused"
         started, message = timezone.now(), ""
         with _in_one_line(), ExitStack() as stack:
@@ -81,15 +86,23 @@ class Command(BaseCommand):
                 message = str(error)
                 raise
             finally:
-                if report:
-                    counts, status = self._told
-                    moments = {"started": started.isoformat(), "finished": timezone.now().isoformat()}
-                    files = {"files": options["paths"], "status": status, "message": message}
-                    outputs.write_report(report, asdict(counts) | moments | files)
+                self._end(report, options["paths"], started, message)
+
+    def _end(self, report: IO[str] | None, paths: list[str], started: datetime, message: str) -> None:
+        counts, status = self._told
+        try:
+            if report:
+                moments = {"started": started.isoformat(), "finished": timezone.now().isoformat()}
+                files = {"files": paths, "status": status, "message": message}
+                outputs.write_report(report, asdict(counts) | moments | files)
+        finally:
+            if self._run:
+                why = message if status == RunStatus.STOPPED else ""
+                self._run.end(counts, RunStatus(status), message=why, files=[each.stored() for each in self._sources])
 
     def _load(self, options: dict[str, Any], zone: ZoneInfo | None) -> None:
         with ExitStack() as stack:
-            sources = _open_all(options, stack)
+            self._sources = sources = _open_all(options, stack)
             fields = [_field(source, options["learner_field"]) for source in sources]
             if options["rejects"] and options["report"]:
                 outputs.refuse_overwriting(options["rejects"], [options["report"]], "the report")
@@ -97,18 +110,23 @@ class Command(BaseCommand):
             if rejects and len(set(fields)) > 1:
                 raise LoadError(f"{rejects.name}: cannot hold the rejects of inputs that name learners differently.")
             reject = outputs.rejects_writer(rejects, sources[0].learner_name) if rejects else self._show_reject
-            writer = stack.enter_context(closing(Foretelling())) if options["dry_run"] else Storing()
+            using = options["database"] or router.db_for_write(ProgramIntent)
+            if not options["dry_run"]:
+                self._run = OpenRun(RunKind.FILE, using=using, by=options["by"])
+            writer = Storing(self._run.key) if self._run else stack.enter_context(closing(Foretelling()))
             bar = stack.enter_context(_progress_bar(options))
             load = Load(
-                using=options["database"] or router.db_for_write(ProgramIntent),
+                using=using,
                 zone=zone,
                 writer=writer,
                 max_rejects=options["max_rejects"],
                 reject=reject,
                 progress=lambda counts: _advance(bar, sources, counts),
+                in_transaction=self._run.note if self._run else None,
                 settling=finishing,
             )
-            status = "stopped"
+            status = RunStatus.STOPPED
+            self._told = load.counts, status
             try:
                 with tuned():
                     for field, some in groupby(zip(fields, sources, strict=True), key=itemgetter(0)):
@@ -116,7 +134,7 @@ class Command(BaseCommand):
                 if rejects:
                     with outputs.writing(rejects.name):
                         rejects.flush()
-                status = "finished"
+                status = RunStatus.FINISHED
             finally:
                 bar.close()
                 self._told = load.counts, status
@@ -164,7 +182,7 @@ def _output(stack: ExitStack, options: dict[str, Any], name: str, begins: str) -
     return stack.enter_context(file)
 
 
-def _open_all(options: dict[str, Any], stack: ExitStack) -> list[Source]:
+def _open_all(options: dict[str, Any], stack: ExitStack) -> list[ReportFile]:
     """Every file, opened and its header read, before anything is written."""
     if options["paths"].count("-") > 1:
         raise LoadError("Standard input (-) can be read only once.")
@@ -179,7 +197,7 @@ def _progress_bar(options: dict[str, Any]) -> "tqdm[NoReturn]":
     return tqdm(total=total, unit="B", unit_scale=True, disable=hidden)
 
 
-def _advance(bar: "tqdm[NoReturn]", sources: list[Source], counts: LoadReport) -> None:
+def _advance(bar: "tqdm[NoReturn]", sources: Iterable[Source], counts: LoadReport) -> None:
     bar.set_postfix_str(f"{counts.read:,} rows, {counts.rejected:,} rejected", refresh=False)
     bar.update(sum(source.position() for source in sources) - bar.n)
 

@@ -1,0 +1,77 @@
+"""Who brought what: the row of a run, written in the transactions of the run's batches."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from program_intent.data import LoadReport, RunKind, RunStatus
+from program_intent.exceptions import printable
+from program_intent.models import ProgramIntent, Run
+from program_intent.models.intent import engine_of
+from program_intent.signals import run_finished
+
+_LOGGERS = {RunKind.FILE: logging.getLogger("program_intent.load")}
+_COUNTS = ("read", "created", "duplicate", "rejected")
+
+
+class OpenRun:
+    """A run from its start, which is written at once, to its end."""
+
+    def __init__(self, kind: RunKind, *, using: str, by: str, source: str = "") -> None:
+        self._using = using
+        self._logger = _LOGGERS[kind]
+        now, newest = timezone.now(), self._newest()
+        texts = {"by": self._spelled("by", by), "source": source}
+        moments = {"started": now, "updated": now}
+        self.key = int(self._runs.create(kind=kind.value, first_key=newest, last_key=newest, **texts, **moments).pk)
+        self._log(logging.INFO, "begins", by=texts["by"])
+
+    def note(self, counts: LoadReport) -> None:
+        """In the transaction of a batch, after its rows: what is true once that is committed."""
+        self._write(counts, last_key=self._newest())
+
+    def end(
+        self, counts: LoadReport, status: RunStatus, *, message: str = "", files: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """Write how the run ended, and tell whoever listens once that is committed."""
+        values = {"status": status.value, "message": self._spelled("message", message), "finished": timezone.now()}
+        self._write(counts, **values, files=list(files))
+        level = logging.INFO if status == RunStatus.FINISHED else logging.ERROR
+        self._log(level, status.value, counts=_counts(counts), files=list(files), reason=values["message"])
+        transaction.on_commit(partial(_tell, self._runs.filter(pk=self.key)), using=self._using)
+
+    def _write(self, counts: LoadReport, **values: Any) -> None:
+        self._runs.filter(pk=self.key).update(updated=timezone.now(), **_counts(counts), **values)
+
+    def _log(self, level: int, what: str, **more: Any) -> None:
+        self._logger.log(level, "Run %s %s", self.key, what, extra={"run": self.key, **more})
+
+    @property
+    def _runs(self) -> Any:
+        return Run.objects.using(self._using)
+
+    def _newest(self) -> int:
+        return int(ProgramIntent.objects.using(self._using).aggregate(newest=Max("pk"))["newest"] or 0)
+
+    def _spelled(self, name: str, text: str) -> str:
+        """The text, with what nobody can read, or the column cannot spell, spelled out."""
+        text = printable(text)
+        field: Any = Run._meta.get_field(name)
+        if engine_of(self._using).can_spell(field, text):
+            return text
+        return text.encode("ascii", "backslashreplace").decode()
+
+
+def _counts(counts: LoadReport) -> dict[str, int]:
+    told = asdict(counts)
+    return {name: told[name] for name in _COUNTS}
+
+
+def _tell(found: Any) -> None:
+    run_finished.send_robust(sender=Run, run=found.get())

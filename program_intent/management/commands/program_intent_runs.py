@@ -1,0 +1,52 @@
+"""``manage.py program_intent_runs``: what was loaded, when, by whom, with what result."""
+
+import json
+from datetime import UTC
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from program_intent.data import in_utc
+from program_intent.management import outputs
+from program_intent.management.options import in_one_line
+from program_intent.models import Run
+
+SHOWN = 20
+_COLUMNS = ("run", "kind", "source", "by", "started", "status", "read", "created", "duplicate", "rejected", "message")
+
+
+class Command(BaseCommand):
+    help = "List what brought intents in: loads, syncs, consumers and retries, the newest first."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help=f"All of them as JSON; without it, the last {SHOWN}.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        runs = Run.objects.order_by("-pk")
+        with in_one_line():
+            outputs.tell(self.stdout, _as_json(runs) if options["json"] else _as_table(list(runs[:SHOWN])))
+
+
+def _as_json(runs: Any) -> str:
+    return json.dumps([_told(run) for run in runs.iterator()], indent=2)
+
+
+def _told(run: Run) -> dict[str, Any]:
+    """Every field by its name, times in UTC, and whether nothing is heard of it."""
+    values = {field.attname: getattr(run, field.attname) for field in Run._meta.concrete_fields}
+    moments = {
+        name: values[name] and in_utc(values[name].astimezone(UTC)) for name in ("started", "updated", "finished")
+    }
+    return values | moments | {"is_silent": run.is_silent}
+
+
+def _as_table(runs: list[Run]) -> str:
+    rows = [_COLUMNS, *map(_row, runs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    counts = (f"{count:,}" for count in (run.read, run.created, run.duplicate, run.rejected))
+    started = in_utc(run.started.astimezone(UTC).replace(microsecond=0))
+    return str(run.pk), run.kind, run.what, run.by, started, run.told_status, *counts, run.message
