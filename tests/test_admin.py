@@ -222,18 +222,20 @@ def test_the_form_of_a_filter_keeps_the_search_and_the_other_filters(admin_clien
     page = admin_client.get(
         LIST, {"q": str(PROGRAM), "certainty__exact": "CERTAIN_YES", "effective_to": "2022-04-13", "reason": "A<B"}
     ).content.decode()
-    reason_form, date_form, _run_form = page.split('<form method="get">')[1:]
-    for kept in (
-        f'<input type="hidden" name="q" value="{PROGRAM}">',
-        '<input type="hidden" name="certainty__exact" value="CERTAIN_YES">',
+    assert '<form method="get" id="program-intent-reason"></form>' in page
+    for kept in (f'name="q" value="{PROGRAM}"', 'name="certainty__exact" value="CERTAIN_YES"'):
+        for form in ("reason", "effective"):
+            assert f'<input type="hidden" {kept} form="program-intent-{form}">' in page
+    for type_, name, value, form in (
+        ("hidden", "effective_to", "2022-04-13", "reason"),
+        ("text", "reason", "A&lt;B", "reason"),
+        ("hidden", "reason", "A&lt;B", "effective"),
+        ("date", "effective_from", "", "effective"),
+        ("date", "effective_to", "2022-04-13", "effective"),
     ):
-        assert kept in reason_form
-        assert kept in date_form
-    assert '<input type="hidden" name="effective_to" value="2022-04-13">' in reason_form
-    assert '<input type="text" name="reason" value="A&lt;B"' in reason_form
-    assert '<input type="hidden" name="reason" value="A&lt;B">' in date_form
-    assert '<input type="date" name="effective_from" value=""' in date_form
-    assert '<input type="date" name="effective_to" value="2022-04-13"' in date_form
+        assert re.search(
+            rf'<input type="{type_}" name="{name}" value="{value}"[^>]* form="program-intent-{form}">', page
+        )
 
 
 # Search

@@ -175,6 +175,16 @@ def test_a_stream_that_is_closed_or_full_changes_no_status_and_shows_no_tracebac
         assert "CommandError: standard output: cannot be written: Bad file descriptor.\n" in result.stderr
 
 
+def test_a_closed_standard_error_costs_neither_the_input_nor_the_report(tmp_path: Path) -> None:
+    """The next file that is opened gets its number."""
+    path, counts = write_report(tmp_path / "report.csv", BAD, *as_csv(many(20_000))), tmp_path / "counts.json"
+    for options in ((), ("--report", str(counts))):
+        command = ["/bin/sh", "-c", '"$@" 2>&-', "sh", *process_arguments(path, "--dry-run", *options)]
+        result = subprocess.run(command, env=process_environment(), capture_output=True, text=True, timeout=LIMIT)
+        assert (result.returncode, "read              20,001" in result.stdout) == (3, True)
+    assert json.loads(counts.read_text())["status"] == "finished"
+
+
 def test_a_database_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -> None:
     arguments = process_arguments(write_report(tmp_path / "report.csv", make_row()))
     environment = process_environment() | {"DATABASE": "no/such/database"}

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from django.core.files import locks
@@ -104,13 +104,17 @@ def tell(stdout: OutputWrapper, text: str) -> None:
             stdout.write(text)
             stdout.flush()
         except OSError:
-            _silence(1)
+            _silence(stdout._out)
             raise
 
 
-def _silence(descriptor: int) -> None:
-    """Or Python tries once more when it ends, and fails."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+def _silence(stream: Any) -> None:
+    """Or Python tries once more when it ends, and fails.
+
+    A stream that was closed from the start is None, and its descriptor by now that of a file which was opened since.
+    """
+    with suppress(OSError, AttributeError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Heard:
@@ -124,7 +128,7 @@ class Heard:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, AttributeError, ValueError):
-            _silence(2)
+            _silence(self._stream)
 
     def flush(self) -> None:
         """Each write does."""
