@@ -7,6 +7,9 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.db import connections
+from django.db.transaction import TransactionManagementError
+
 from program_intent.data import (
     FIELDS,
     Certainty,
@@ -17,9 +20,11 @@ from program_intent.data import (
     Outcome,
     RunKind,
     RunSummary,
+    SyncReport,
     Unchosen,
 )
 from program_intent.exceptions import InvalidIntent
+from program_intent.intake.sync import Sync
 from program_intent.read import changes, history, latest, many
 from program_intent.read import program as programs_read
 from program_intent.read.parameters import Parameters, knowing_until, read_from, written_to
@@ -37,6 +42,7 @@ __all__ = [
     "Outcome",
     "RunKind",
     "RunSummary",
+    "SyncReport",
     "Unchosen",
     "as_known_at",
     "count_latest_certain_intents_for_program",
@@ -50,6 +56,7 @@ __all__ = [
     "iter_latest_certain_intents_for_program",
     "record_intent",
     "record_intents",
+    "sync_program_intents",
 ]
 
 # Learners per query of an iteration over a program: bounds memory, and how long one statement takes.
@@ -266,6 +273,20 @@ def explain_latest_certain_intent(
     given.check()
     intents, runs = history.with_runs(key, program, using=given.using)
     return history.explain(intents, runs, learner=key, program_uuid=program, as_of=moment, known_at=known)
+
+
+def sync_program_intents(source: str, *, by: str = "") -> SyncReport:
+    """Bring in what is new in a source of ``PROGRAM_INTENT["SOURCES"]``, for a scheduler in the host.
+
+    :param by: who is told to have started it, in its run.
+    :raises LoadError: the source is not configured or cannot be read, or breaks off; what was stored stays.
+    :raises SyncBusy: another run is at work on it.
+    :raises django.db.transaction.TransactionManagementError: inside a transaction, which would undo the checkpoint
+        with the rows long after they were read.
+    """
+    if connections[written_to()].in_atomic_block:
+        raise TransactionManagementError("sync_program_intents() commits batch by batch: call it outside of one.")
+    return Sync(source, by=by).run()
 
 
 def get_intent_changes(*, after: str | None = None, limit: int = 1000) -> IntentChanges:

@@ -16,8 +16,9 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 
-from program_intent.conf import SETTINGS
+from program_intent.conf import OF_SOURCE, SETTINGS, problems_of_source
 from program_intent.models import ProgramIntent
+from program_intent.sources.headers import field_named
 from program_intent.validation.learners import is_unique, key_field
 from program_intent.validation.times import EARLIEST
 from program_intent.validation.values import did_you_mean, shown
@@ -73,6 +74,36 @@ def _unknown_key(key: Any) -> Error:
         hint=f"{did_you_mean(key, SETTINGS)}The keys are {', '.join(SETTINGS)}.",
         id="program_intent.E002",
     )
+
+
+@register()
+def check_sources(**kwargs: Any) -> list[CheckMessage]:
+    """E010 and W005: the sources have what a sync needs, and follow the time of arrival."""
+    configured = getattr(settings, "PROGRAM_INTENT", {})
+    sources = configured.get("SOURCES") if isinstance(configured, dict) else None
+    return list(_source_messages(sources)) if isinstance(sources, dict) else []
+
+
+def _source_messages(sources: dict[Any, Any]) -> Iterator[CheckMessage]:
+    for name, source in sources.items():
+        problems = list(problems_of_source(name, source))
+        for problem in problems:
+            yield Error(problem, hint=f"The keys are {', '.join(OF_SOURCE)}.", id="program_intent.E010")
+        if problems:
+            continue
+        with suppress(*_TOLD_BY_DJANGO):
+            field = source.get("LEARNER_FIELD")
+            check, problem = field_problem(get_user_model(), field) if field else ("", "")
+            if check.startswith("E"):
+                told = f'PROGRAM_INTENT["SOURCES"][{name!r}]["LEARNER_FIELD"] is {problem} of the user model.'
+                yield Error(told, hint="Name a field of the user model, or leave it out.", id="program_intent.E010")
+        if field_named(source.get("CURSOR") or "") == "effective_timestamp":
+            yield Warning(
+                f'PROGRAM_INTENT["SOURCES"][{name!r}] follows {source["CURSOR"]}: when a row became true, not when it '
+                "arrived in the warehouse. What arrives later than LAG is never read.",
+                hint="Let CURSOR name the column that says when a row was loaded.",
+                id="program_intent.W005",
+            )
 
 
 @register()

@@ -3,8 +3,10 @@
 Settings are read on each call, so ``override_settings`` just works.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 
@@ -38,7 +40,74 @@ SETTINGS = {
         why="Names that REST ignores in a query and in a body, such as what a gateway adds to each URL; any other that "
         "a call does not know is refused.",
     ),
+    "SOURCES": Setting(
+        default={},
+        kind="a dict of warehouses by name",
+        fits=lambda value: isinstance(value, dict),
+        why="The warehouses that ``sync_program_intents`` reads, each a dictionary of the keys below.",
+    ),
+    "REJECTED_KEPT_DAYS": Setting(
+        default=90,
+        kind="an int from 1 to 36500",
+        fits=lambda value: type(value) is int and 0 < value <= 36_500,
+        why="How many days after it was last seen a row that a warehouse brought and that was refused is forgotten.",
+    ),
 }
+
+# The keys of a source; those without a default are needed.
+NEEDED = object()
+LONGEST_SOURCE = 255
+OF_SOURCE = {
+    "URL": Setting(
+        default=NEEDED,
+        kind="an SQLAlchemy URL, or the dotted path of a function that returns an SQLAlchemy Engine",
+        fits=lambda value: isinstance(value, str) and bool(value),
+        why="Where the warehouse is. Its driver is yours to install.",
+    ),
+    "QUERY": Setting(
+        default=NEEDED,
+        kind="an SQL query",
+        fits=lambda value: isinstance(value, str) and bool(value.strip()),
+        why="What gives the rows, in columns by the names that files have.",
+    ),
+    "CURSOR": Setting(
+        default=None,
+        kind="a str that names a column of the query's result",
+        fits=lambda value: value is None or (isinstance(value, str) and bool(value)),
+        why="The column that says when a row arrived in the warehouse: only what is newer is read. Left out, all is "
+        "read each time.",
+    ),
+    "LAG": Setting(
+        default=None,
+        kind="a timedelta or, for a cursor that is a number, an int, neither below zero",
+        fits=lambda value: (
+            value is None
+            or (isinstance(value, timedelta) and value >= timedelta())
+            or (type(value) is int and value >= 0)
+        ),
+        why="How far behind the cursor rows are read again, because some arrive late. Left out: a day, or for a cursor "
+        "that is a number nothing.",
+    ),
+    "LEARNER_FIELD": Setting(
+        default=None,
+        kind="a str that names a field of the user model",
+        fits=lambda value: value is None or isinstance(value, str),
+        why="The field by which the warehouse names learners. Left out: as for the column of a file.",
+    ),
+    "ASSUME_TIMEZONE": Setting(
+        default=None,
+        kind="a time zone such as Europe/London",
+        fits=lambda value: value is None or _is_zone(value),
+        why="The zone of times without an offset. Left out, they are refused.",
+    ),
+}
+
+
+def _is_zone(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(ZoneInfo(value))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
 
 
 def _get(key: str) -> Any:
@@ -59,3 +128,35 @@ def max_batch_size() -> int:
 
 def ignored_parameters() -> tuple[str, ...]:
     return tuple(_get("IGNORED_PARAMETERS"))
+
+
+def rejected_kept_days() -> int:
+    return int(_get("REJECTED_KEPT_DAYS"))
+
+
+def sources() -> dict[str, dict[str, Any]]:
+    """The warehouses by name, as they are set."""
+    return dict(_get("SOURCES"))
+
+
+def source(name: str) -> dict[str, Any]:
+    """Every key of a source whose settings have no problem."""
+    return {key: setting.default for key, setting in OF_SOURCE.items()} | sources()[name]
+
+
+def problems_of_source(name: Any, value: Any) -> Iterator[str]:
+    """What is wrong with the settings of a source; a URL, which may hold a password, is not shown."""
+    where = f'PROGRAM_INTENT["SOURCES"][{name!r}]'
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_SOURCE:
+        yield f"{where}: expected a name of 1 to {LONGEST_SOURCE} characters."
+    if not isinstance(value, dict):
+        yield f"{where} is not a dictionary."
+        return
+    for key in value:
+        if key not in OF_SOURCE:
+            yield f"{where} has the unknown key {key!r}. The keys are {', '.join(OF_SOURCE)}."
+    for key, setting in OF_SOURCE.items():
+        if key not in value and setting.default is NEEDED:
+            yield f"{where} has no {key}: {setting.kind}."
+        elif key in value and not setting.fits(value[key]):
+            yield f"{where}[{key!r}] is not {setting.kind}."

@@ -90,6 +90,20 @@ class LoadReport:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncReport(LoadReport):
+    """The counts of one sync with a source.
+
+    ``new_rejects`` are those that no earlier sync had met. ``cursor`` is how far the source is read, None where that is
+    not known. ``reread`` says why all was read again; empty if it was not.
+    """
+
+    source: str
+    new_rejects: int
+    cursor: str | None
+    reread: str
+
+
+@dataclass(frozen=True, slots=True)
 class IntentChanges:
     """A page of the feed of changes: ``cursor`` is an opaque text, to be handed in as ``after`` for what follows."""
 

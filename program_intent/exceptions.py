@@ -49,3 +49,7 @@ class LoadError(ProgramIntentError):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
+
+
+class SyncBusy(LoadError):
+    """Another run reads the source, or has taken it over."""

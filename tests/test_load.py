@@ -26,7 +26,7 @@ from program_intent.data import LoadReport
 from program_intent.engines.generic import Spelled
 from program_intent.exceptions import LoadError
 from program_intent.intake import load as load_module
-from program_intent.intake.batch import Reject
+from program_intent.intake.batch import Reject, Settled
 from program_intent.intake.load import Load
 from program_intent.intake.writers import Foretelling, Storing, Writer
 from program_intent.models import ProgramIntent
@@ -414,7 +414,8 @@ def test_no_row_behind_a_reject_too_many_is_stored_however_its_learner_is_named(
     assert [row.learner_id for row in stored()] == [1]
 
 
-def sign_up(counts: LoadReport) -> None:
+def sign_up(settled: Settled) -> None:
+    counts = settled.counts
     get_user_model().objects.create(
         pk=1000 + counts.read, username=f"{counts.read} {counts.created} {counts.duplicate} {counts.rejected}"
     )
@@ -438,9 +439,9 @@ def test_what_is_done_in_the_transaction_of_a_batch_is_told_the_counts_and_stays
 def test_nothing_of_a_batch_stays_where_what_is_done_in_its_transaction_fails() -> None:
     make_learners(2)
 
-    def sign_up_and_fail(counts: LoadReport) -> None:
-        sign_up(counts)
-        if counts.read > 3:
+    def sign_up_and_fail(settled: Settled) -> None:
+        sign_up(settled)
+        if settled.counts.read > 3:
             raise LoadError("Stopped.")
 
     with pytest.raises(LoadError):
@@ -455,8 +456,8 @@ def test_what_is_done_in_the_transaction_is_done_again_after_a_deadlock(monkeypa
     monkeypatch.setattr(engines.kind(connection), "TRANSIENT", {1213})
     deadlocks = [OperationalError(1213, "Deadlock found")]
 
-    def sign_up_in_a_deadlock(counts: LoadReport) -> None:
-        sign_up(counts)
+    def sign_up_in_a_deadlock(settled: Settled) -> None:
+        sign_up(settled)
         if deadlocks:
             raise deadlocks.pop()
 

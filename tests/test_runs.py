@@ -23,6 +23,7 @@ from program_intent import api
 from program_intent.data import LoadReport, RunKind
 from program_intent.exceptions import AppendOnlyError
 from program_intent.intake import load as intake
+from program_intent.intake.batch import Batch, Settled
 from program_intent.intake.runs import OpenRun
 from program_intent.models import ProgramIntent, Run
 from program_intent.signals import run_finished
@@ -167,7 +168,7 @@ def test_counts_are_written_with_each_batch(tmp_path: Path) -> None:
 def test_a_batch_that_is_rolled_back_is_not_in_the_ledger() -> None:
     open_run = OpenRun(RunKind.FILE, using="default", by="x")
     with transaction.atomic():
-        open_run.note(LoadReport(5, 5, 0, 0, 0.1, dry_run=False))
+        open_run.note(Settled(LoadReport(5, 5, 0, 0, 0.1, dry_run=False), Batch(), 0, {}))
         assert Run.objects.get().read == 5
         transaction.set_rollback(True)
     assert counts_of(Run.objects.get()) == (0, 0, 0, 0)

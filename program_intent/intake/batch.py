@@ -1,11 +1,11 @@
 """The records of one batch, which is one transaction, and what became of each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, islice
 from sys import getsizeof
 from typing import Any, NamedTuple
 
-from program_intent.data import FIELDS
+from program_intent.data import FIELDS, LoadReport
 from program_intent.engines.generic import Spelled
 from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import PreparedRows
@@ -53,6 +53,9 @@ class Batch:
         self.bytes += sum(map(_bytes, (originals, values)))
         self.judged += judged
 
+    def places(self) -> Iterator[Any]:
+        return chain.from_iterable(places for _, places, *_ in self._kept)
+
     def rejects(self, errors: Mapping[int, str]) -> Iterator[Reject]:
         """The records whose positions have an error."""
         first = 0
@@ -62,6 +65,21 @@ class Batch:
             for number in positions:
                 yield Reject(source, places[number], errors[first + number], *records[number])
             first += len(places)
+
+
+class Settled(NamedTuple):
+    """What became of a batch, up to the record where the load stops: ``errors`` by the position of the record."""
+
+    counts: LoadReport
+    batch: Batch
+    size: int
+    errors: Mapping[int, str]
+
+    def rejects(self) -> Iterator[Reject]:
+        return self.batch.rejects(self.errors)
+
+    def places(self) -> Iterator[Any]:
+        return islice(self.batch.places(), self.size)
 
 
 def _texts(block: Block) -> list[str]:

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import tzinfo
 from functools import partial
+from typing import Any
 
 from django.db import connections
 
@@ -12,7 +14,7 @@ from program_intent.data import LoadReport
 from program_intent.engines.generic import Spelled
 from program_intent.exceptions import InvalidIntent, LoadError
 from program_intent.intake.ahead import ahead, worked_on_ahead
-from program_intent.intake.batch import Batch, Judged, Reject
+from program_intent.intake.batch import Batch, Judged, Reject, Settled
 from program_intent.intake.writers import Writer
 from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
@@ -33,8 +35,9 @@ LARGEST_BATCH = 24 * 2**20
 class Load:
     """One load of several sources; ``counts`` is true at any moment, for the rows of all finished batches.
 
-    ``in_transaction`` is called in each batch's transaction, after its rows, with the counts as they are once it is
-    committed; after a deadlock it is called again. ``settling`` is entered while a batch is stored and counted.
+    ``in_transaction`` is called in each batch's transaction, after its rows, with what is true once it is committed;
+    after a deadlock it is called again. ``settling`` is entered while a batch is stored and counted, and ``waiting``
+    gives what another thread makes.
     """
 
     def __init__(
@@ -46,8 +49,9 @@ class Load:
         max_rejects: int | None,
         reject: Callable[[Reject], None],
         progress: Callable[[LoadReport], None],
-        in_transaction: Callable[[LoadReport], None] | None = None,
+        in_transaction: Callable[[Settled], None] | None = None,
         settling: Callable[[], AbstractContextManager[None]] = nullcontext,
+        waiting: Callable[["Future[Any]"], Any] = Future.result,
     ) -> None:
         self._using = using
         self._zone = zone
@@ -60,6 +64,7 @@ class Load:
         self._progress = progress
         self._in_transaction = in_transaction
         self._settling = settling
+        self._waiting = waiting
         self._started = time.monotonic()
         self._read = self._created = self._rejected = 0
 
@@ -109,8 +114,9 @@ class Load:
     def _made_ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches with their rows prepared; names of learners are looked up here, on the connection of the load."""
         if self._learners.are_named_by_key:
-            return ahead(map(self._prepared, batches))
-        return worked_on_ahead(self._with_keys, map(self._looked_up, ahead(batches)))
+            return ahead(map(self._prepared, batches), self._waiting)
+        named = map(self._looked_up, ahead(batches, self._waiting))
+        return worked_on_ahead(self._with_keys, named, self._waiting)
 
     def _looked_up(self, batch: Batch) -> Batch:
         batch.keys = keys_of(_named(batch), self._learners)
@@ -156,20 +162,23 @@ class Load:
 
     def _settle(self, batch: Batch) -> None:
         judged, rows = batch.judged, batch.rows
+        if not judged:  # the last batch of some sources
+            return
         if self._max_rejects is not None:
             judged, rows = self._up_to_last_reject(judged, rows, self._max_rejects - self._rejected)
 
         def tell(created: int, refused: Collection[Spelled]) -> None:
             if self._in_transaction:
-                self._in_transaction(self._counts_with(len(judged), created, len(_errors(judged, refused))))
+                errors = _errors(judged, refused)
+                counts = self._counts_with(len(judged), created, len(errors))
+                self._in_transaction(Settled(counts, batch, len(judged), errors))
 
         start = time.perf_counter()
         created, refused = self._writer.write(rows, tell)
         longest = len(judged) * LONGEST_TRANSACTION / (time.perf_counter() - start)
         # Where names are looked up, three batches are in memory: one is read, one prepared, one stored.
         largest = LARGEST_TRANSACTION if self._learners.are_named_by_key else LARGEST_TRANSACTION // 2
-        if judged:  # the last batch of some sources may be empty, and says nothing
-            self._batch_size = min(largest, int(longest))
+        self._batch_size = min(largest, int(longest))
         errors = _errors(judged, refused)
         self._read += len(judged)
         self._created += created

@@ -7,16 +7,21 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Model
 from django.utils import timezone
 
 from program_intent.data import LoadReport, RunKind, RunStatus
 from program_intent.exceptions import printable
+from program_intent.intake.batch import Settled
 from program_intent.models import ProgramIntent, Run
 from program_intent.models.intent import engine_of
 from program_intent.signals import run_finished
 
-_LOGGERS = {RunKind.FILE: logging.getLogger("program_intent.load")}
+_LOGGERS = {
+    RunKind.FILE: logging.getLogger("program_intent.load"),
+    RunKind.WAREHOUSE: logging.getLogger("program_intent.sync"),
+    RunKind.RETRY: logging.getLogger("program_intent.sync"),
+}
 _COUNTS = ("read", "created", "duplicate", "rejected")
 
 
@@ -32,9 +37,9 @@ class OpenRun:
         self.key = int(self._runs.create(kind=kind.value, first_key=newest, last_key=newest, **texts, **moments).pk)
         self._log(logging.INFO, "begins", by=texts["by"])
 
-    def note(self, counts: LoadReport) -> None:
+    def note(self, settled: Settled) -> None:
         """In the transaction of a batch, after its rows: what is true once that is committed."""
-        self._write(counts, last_key=self._newest())
+        self._write(settled.counts, last_key=self._newest())
 
     def end(
         self, counts: LoadReport, status: RunStatus, *, message: str = "", files: Sequence[dict[str, Any]] = ()
@@ -60,12 +65,16 @@ class OpenRun:
         return int(ProgramIntent.objects.using(self._using).aggregate(newest=Max("pk"))["newest"] or 0)
 
     def _spelled(self, name: str, text: str) -> str:
-        """The text, with what nobody can read, or the column cannot spell, spelled out."""
-        text = printable(text)
-        field: Any = Run._meta.get_field(name)
-        if engine_of(self._using).can_spell(field, text):
-            return text
-        return text.encode("ascii", "backslashreplace").decode()
+        return spelled_out(Run, name, text, self._using)
+
+
+def spelled_out(model: type[Model], name: str, text: str, using: str) -> str:
+    """The text, with what nobody can read, or the column cannot spell, spelled out."""
+    text = printable(text)
+    field: Any = model._meta.get_field(name)
+    if engine_of(using).can_spell(field, text):
+        return text
+    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _counts(counts: LoadReport) -> dict[str, int]:

@@ -1,36 +1,43 @@
 """Where a load's rows go: into the database, or only into the count of what would."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from program_intent.engines.generic import Spelled
 from program_intent.store.batches import PreparedRows
 
 
 class Storing:
-    """Stores each batch in a transaction of its own, as brought by a run."""
+    """Stores each batch in a transaction of its own, as brought by a run, after what comes ``first`` in it."""
 
     dry_run = False
 
-    def __init__(self, run: int | None = None) -> None:
+    def __init__(self, run: Callable[[], int] | None = None, first: Callable[[], None] | None = None) -> None:
         self._run = run
+        self._first = first
         # What the next rows are taken for, until a batch says otherwise, and again after one that does.
         self.all_new = True
 
     def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
         """How many rows were new, and those that may not be written; ``then`` is told both in their transaction."""
-        created, refused = rows.write(then, self._run)
+        created, refused = rows.write(then, self._run() if self._run else None, self._first)
         self.all_new = created + len(refused) == len(rows.rows)
         return created, refused
 
 
 class Foretelling:
-    """Says what storing would, counting the rows of the batches before as stored; it has no transaction to tell of."""
+    """Says what storing would, counting the rows of the batches before as stored; it has no transaction to tell of.
+
+    ``foretold`` is told the rows that would be new and those that are there.
+    """
 
     dry_run = True
     all_new = False
 
-    def __init__(self) -> None:
+    def __init__(
+        self, foretold: Callable[[Iterable[Spelled], Iterable[Spelled]], None] = lambda new, stored: None
+    ) -> None:
+        self._foretold = foretold
         self._seen = sqlite3.connect("")  # a private file that vanishes when it is closed
         self._seen.execute("CREATE TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID")
 
@@ -39,8 +46,12 @@ class Foretelling:
 
     def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
         refused, stored = rows.unknown(), rows.stored()
-        keys = ((_key(row),) for row in rows.rows if row not in refused and row not in stored)
-        return self._seen.executemany("INSERT OR IGNORE INTO seen VALUES (?)", keys).rowcount, refused
+        new = [row for row in rows.rows if row not in refused and row not in stored and self._is_first(row)]
+        self._foretold(new, stored)
+        return len(new), refused
+
+    def _is_first(self, row: Spelled) -> bool:
+        return self._seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (_key(row),)).rowcount == 1
 
 
 Writer = Storing | Foretelling

@@ -4,14 +4,25 @@ import argparse
 import getpass
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from program_intent.exceptions import InvalidIntent, LoadError
 from program_intent.models.run import LONGEST_BY
+
+# 1, Django's own, is what could not run or was stopped.
+WRONG_USAGE, SOME_REJECTED = 2, 3
+
+
+def count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a number from 0, not {text!r}.")
+    return int(text)
 
 
 def add_moments(parser: CommandParser) -> None:
@@ -56,3 +67,17 @@ def in_one_line() -> Iterator[None]:
         raise CommandError(str(error)) from error
     except (DatabaseError, sqlite3.Error) as error:
         raise CommandError(f"The database failed: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def ended_in_one_line() -> Iterator[None]:
+    """Whatever stops a load ends the command with exit status 1."""
+    try:
+        with in_one_line():
+            yield
+    except KeyboardInterrupt as error:
+        raise CommandError("Interrupted; what was stored stays, and the load can be run again.") from error
+
+
+def progress_is_hidden(options: dict[str, Any]) -> bool:
+    return bool(options["no_progress"] or options["verbosity"] == 0 or sys.stderr is None or not sys.stderr.isatty())

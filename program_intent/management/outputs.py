@@ -5,15 +5,16 @@ import errno
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 from django.core.files import locks
 from django.core.management.base import OutputWrapper
+from tqdm import tqdm
 
 from program_intent.data import FIELDS
-from program_intent.exceptions import LoadError
+from program_intent.exceptions import LoadError, printable
 from program_intent.intake.batch import Reject
 from program_intent.sources import rejects
 
@@ -93,6 +94,39 @@ def rejects_writer(file: IO[str], learner_name: str) -> Callable[[Reject], None]
             writer.writerow(rejects.escaped((*place, program, learner, *others, reject.original)))
 
     return write
+
+
+# Without a rejects file an operator still sees what kind of rows are refused.
+SHOWN_REJECTS = 10
+
+
+class ShownRejects:
+    """The first of the rejects, on standard error."""
+
+    def __init__(self, stderr: OutputWrapper) -> None:
+        self._stderr = stderr
+        self._count = 0
+
+    def __call__(self, reject: Reject) -> None:
+        self._count += 1
+        if self._count <= SHOWN_REJECTS:
+            place = f"{printable(reject.source.name)}, {reject.source.unit} {reject.place}"
+            with tqdm.external_write_mode():
+                self._stderr.write(f"{place}: {printable(reject.error)}")
+
+    def tell_the_rest(self) -> None:
+        if (more := self._count - SHOWN_REJECTS) > 0:
+            self._stderr.write(f"... and {more:,} more")
+
+
+def as_table(values: dict[str, Any]) -> str:
+    shown = {name: f"{value:,}" if type(value) is int else str(value) for name, value in values.items()}
+    return "\n".join(f"{name:<10}{value:>14}" for name, value in shown.items())
+
+
+def as_columns(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def tell(stdout: OutputWrapper, text: str) -> None:

@@ -69,6 +69,56 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="RejectedIntent",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("source", models.CharField(max_length=255)),
+                ("key", models.CharField(help_text="SHA-256 of the five values.", max_length=64)),
+                ("learner_field", models.CharField(max_length=255)),
+                ("learner", models.TextField(null=True)),
+                ("program_uuid", models.TextField(null=True)),
+                ("reason", models.TextField(null=True)),
+                ("certainty", models.TextField(null=True)),
+                ("effective_timestamp", models.TextField(null=True)),
+                ("error", models.TextField()),
+                ("attempts", models.PositiveIntegerField(default=1)),
+                ("first_seen", models.DateTimeField()),
+                ("last_seen", models.DateTimeField(help_text="Written once a day at most.")),
+            ],
+            options={
+                "verbose_name": "rejected program intent",
+                "default_permissions": ("view",),
+                "constraints": [models.UniqueConstraint(fields=("source", "key"), name="program_intent_rejected_once")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Checkpoint",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("source", models.CharField(max_length=255, unique=True)),
+                ("cursor", models.TextField()),
+                ("query", models.CharField(max_length=64)),
+                ("owner", models.CharField(max_length=32)),
+                ("lease_until", models.DateTimeField(null=True)),
+                ("checked", models.DateTimeField(null=True)),
+                ("retried", models.DateTimeField(null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="program_intent.run",
+                    ),
+                ),
+            ],
+            options={
+                "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
             name="ProgramIntent",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),

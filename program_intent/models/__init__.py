@@ -1,6 +1,8 @@
 """The record."""
 
+from program_intent.models.checkpoint import Checkpoint
 from program_intent.models.intent import ProgramIntent
+from program_intent.models.rejected import RejectedIntent
 from program_intent.models.run import Run
 
-__all__ = ["ProgramIntent", "Run"]
+__all__ = ["Checkpoint", "ProgramIntent", "RejectedIntent", "Run"]

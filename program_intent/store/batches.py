@@ -61,14 +61,24 @@ class PreparedRows:
             for position, part in self._engine.parts(chunk):
                 yield start + position, part
 
-    def write(self, then: Callable[[int, set[Spelled]], None], run: int | None = None) -> tuple[int, set[Spelled]]:
+    def write(
+        self,
+        then: Callable[[int, set[Spelled]], None],
+        run: int | None = None,
+        first: Callable[[], None] | None = None,
+    ) -> tuple[int, set[Spelled]]:
         """Store the rows in one transaction, as brought by a run: how many were new, and those that may not be written.
 
-        ``then`` is told both at the end of that transaction, and again where it has to be done again.
+        ``first`` comes first in that transaction, and ``then`` is told both at its end; both again where it has to be
+        done again.
         """
-        return retrying(self._using, partial(self._count_inserted, then, run))
+        return retrying(self._using, partial(self._count_inserted, then, run, first))
 
-    def _count_inserted(self, then: Callable[[int, set[Spelled]], None], run: int | None) -> tuple[int, set[Spelled]]:
+    def _count_inserted(
+        self, then: Callable[[int, set[Spelled]], None], run: int | None, first: Callable[[], None] | None
+    ) -> tuple[int, set[Spelled]]:
+        if first:
+            first()
         created, new = timezone.now(), 0
         refused: set[Spelled] = set()
         for start, chunk in self._statements():

@@ -1,9 +1,7 @@
 """``manage.py load_program_intents``: options in, report out."""
 
-import argparse
-import sys
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from dataclasses import asdict
 from datetime import datetime
 from itertools import groupby
@@ -20,23 +18,24 @@ from tqdm import tqdm
 from program_intent.checks import field_problem
 from program_intent.data import LoadReport, RunKind, RunStatus
 from program_intent.exceptions import LoadError, printable
-from program_intent.intake.batch import Reject
 from program_intent.intake.load import Load
 from program_intent.intake.runs import OpenRun
 from program_intent.intake.writers import Foretelling, Storing
 from program_intent.management import outputs
-from program_intent.management.options import add_by, in_one_line
+from program_intent.management.options import (
+    SOME_REJECTED,
+    WRONG_USAGE,
+    add_by,
+    count,
+    ended_in_one_line,
+    progress_is_hidden,
+)
 from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import ProgramIntent
 from program_intent.sources.files import ReportFile, open_file, size
 from program_intent.sources.rows import Source
 from program_intent.validation.learners import all_mean_one_field, field_meant
 from program_intent.validation.values import Refused
-
-# 1, Django's own, is a load that could not run or was stopped.
-WRONG_USAGE, SOME_REJECTED = 2, 3
-# Without a rejects file an operator still sees what kind of rows are refused.
-SHOWN_REJECTS = 10
 
 
 class Command(BaseCommand):
@@ -61,7 +60,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--rejects", metavar="PATH", help="Write rejected rows to this CSV, to mend and load again."
         )
-        parser.add_argument("--max-rejects", type=_count, metavar="N", help="Stop at reject N + 1.")
+        parser.add_argument("--max-rejects", type=count, metavar="N", help="Stop at reject N + 1.")
         parser.add_argument("--report", metavar="PATH", help="Write the counts to this file as JSON.")
         add_by(parser)
         parser.add_argument("--database", choices=tuple(connections), metavar="ALIAS", help="Default: by the router.")
@@ -71,16 +70,16 @@ class Command(BaseCommand):
         self.stderr = OutputWrapper(outputs.Heard(self.stderr._out))  # type: ignore[arg-type]  # it needs no more
         _refuse_learner_field(options["learner_field"])
         zone = _zone(options["assume_timezone"])
-        self._shown = 0  # rejects
+        self._shown = outputs.ShownRejects(self.stderr)
         self._run: OpenRun | None = None
         self._sources: list[ReportFile] = []
         self._told = LoadReport(0, 0, 0, 0, 0.0, options["dry_run"]), "refused"
         started, message = timezone.now(), ""
-        with _in_one_line(), ExitStack() as stack:
+        with ended_in_one_line(), ExitStack() as stack:
             stack.enter_context(terminable())
             report = _output(stack, options, "report", outputs.REPORT_BEGINS)
             try:
-                with _in_one_line():
+                with ended_in_one_line():
                     self._load(options, zone)
             except CommandError as error:
                 message = str(error)
@@ -109,11 +108,11 @@ class Command(BaseCommand):
             rejects = _output(stack, options, "rejects", outputs.REJECTS_BEGINS)
             if rejects and len(set(fields)) > 1:
                 raise LoadError(f"{rejects.name}: cannot hold the rejects of inputs that name learners differently.")
-            reject = outputs.rejects_writer(rejects, sources[0].learner_name) if rejects else self._show_reject
+            reject = outputs.rejects_writer(rejects, sources[0].learner_name) if rejects else self._shown
             using = options["database"] or router.db_for_write(ProgramIntent)
             if not options["dry_run"]:
                 self._run = OpenRun(RunKind.FILE, using=using, by=options["by"])
-            writer = Storing(self._run.key) if self._run else stack.enter_context(closing(Foretelling()))
+            writer = Storing(lambda: run.key) if (run := self._run) else stack.enter_context(closing(Foretelling()))
             bar = stack.enter_context(_progress_bar(options))
             load = Load(
                 using=using,
@@ -122,7 +121,7 @@ class Command(BaseCommand):
                 max_rejects=options["max_rejects"],
                 reject=reject,
                 progress=lambda counts: _advance(bar, sources, counts),
-                in_transaction=self._run.note if self._run else None,
+                in_transaction=run.note if run else None,
                 settling=finishing,
             )
             status = RunStatus.STOPPED
@@ -148,30 +147,10 @@ class Command(BaseCommand):
             what = "1 row was rejected" if rejected == 1 else f"{rejected:,} rows were rejected"
             raise CommandError(f"{what}: {where}{again if options['rejects'] else ''}.", returncode=SOME_REJECTED)
 
-    def _show_reject(self, reject: Reject) -> None:
-        self._shown += 1
-        if self._shown <= SHOWN_REJECTS:
-            place = f"{printable(reject.source.name)}, {reject.source.unit} {reject.place}"
-            with tqdm.external_write_mode():
-                self.stderr.write(f"{place}: {printable(reject.error)}")
-
     def _print(self, counts: LoadReport, options: dict[str, Any]) -> None:
-        if (more := self._shown - SHOWN_REJECTS) > 0:
-            self.stderr.write(f"... and {more:,} more")
-        if options["verbosity"] == 0:
-            return
-        shown = {name: f"{value:,}" if type(value) is int else str(value) for name, value in asdict(counts).items()}
-        outputs.tell(self.stdout, "\n".join(f"{name:<10}{value:>14}" for name, value in shown.items()))
-
-
-@contextmanager
-def _in_one_line() -> Iterator[None]:
-    """Whatever stops a load ends the command with exit status 1."""
-    try:
-        with in_one_line():
-            yield
-    except KeyboardInterrupt as error:
-        raise CommandError("Interrupted; what was stored stays, and the load can be run again.") from error
+        self._shown.tell_the_rest()
+        if options["verbosity"]:
+            outputs.tell(self.stdout, outputs.as_table(asdict(counts)))
 
 
 def _output(stack: ExitStack, options: dict[str, Any], name: str, begins: str) -> IO[str] | None:
@@ -192,9 +171,8 @@ def _open_all(options: dict[str, Any], stack: ExitStack) -> list[ReportFile]:
 
 
 def _progress_bar(options: dict[str, Any]) -> "tqdm[NoReturn]":
-    hidden = options["no_progress"] or options["verbosity"] == 0 or sys.stderr is None or not sys.stderr.isatty()
     total = sum(map(size, options["paths"])) or None
-    return tqdm(total=total, unit="B", unit_scale=True, disable=hidden)
+    return tqdm(total=total, unit="B", unit_scale=True, disable=progress_is_hidden(options))
 
 
 def _advance(bar: "tqdm[NoReturn]", sources: Iterable[Source], counts: LoadReport) -> None:
@@ -222,9 +200,3 @@ def _zone(name: str | None) -> ZoneInfo | None:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         message = f"--assume-timezone: {name} is no time zone such as Europe/London."
         raise CommandError(message, returncode=WRONG_USAGE) from error
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a number from 0, not {text!r}.")
-    return int(text)

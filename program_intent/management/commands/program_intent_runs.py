@@ -24,7 +24,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         runs = Run.objects.order_by("-pk")
         with in_one_line():
-            outputs.tell(self.stdout, _as_json(runs) if options["json"] else _as_table(list(runs[:SHOWN])))
+            table = outputs.as_columns([_COLUMNS, *map(_row, runs[:SHOWN])])
+            outputs.tell(self.stdout, _as_json(runs) if options["json"] else table)
 
 
 def _as_json(runs: Any) -> str:
@@ -38,12 +39,6 @@ def _told(run: Run) -> dict[str, Any]:
         name: values[name] and in_utc(values[name].astimezone(UTC)) for name in ("started", "updated", "finished")
     }
     return values | moments | {"is_silent": run.is_silent}
-
-
-def _as_table(runs: list[Run]) -> str:
-    rows = [_COLUMNS, *map(_row, runs)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def _row(run: Run) -> tuple[str, ...]:

@@ -1,0 +1,112 @@
+"""What a source brought and was refused: kept once, tried again, forgotten in the end."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any
+
+from django.db.models import F, QuerySet
+from django.utils import timezone
+
+from program_intent import conf
+from program_intent.data import FIELDS
+from program_intent.intake.batch import Reject, Settled
+from program_intent.intake.runs import spelled_out
+from program_intent.models import RejectedIntent
+from program_intent.sources.rows import Block
+from program_intent.validation.learners import SEVERAL, Learners
+from program_intent.validation.values import Refused
+
+# Rows of one statement.
+CHUNK = 500
+# Rejected rows that are in memory while they are tried again.
+KEPT_AT_ONCE = 10_000
+SEEN_AGAIN_AFTER = timedelta(days=1)
+
+
+class RefusedRows:
+    """The rejected rows of a source, in its database."""
+
+    def __init__(self, source: str, *, using: str) -> None:
+        self.source = source
+        self._using = using
+        self.rows: QuerySet[RejectedIntent] = RejectedIntent.objects.using(using).filter(source=source)
+
+    def unknown(self, rejects: Sequence[Reject]) -> dict[str, Reject]:
+        """Those that are not kept yet, by key."""
+        by_key = {_key(reject): reject for reject in rejects}
+        for keys in _chunks(list(by_key)):
+            for key in self.rows.filter(key__in=keys).values_list("key", flat=True):
+                del by_key[key]
+        return by_key
+
+    def keep(self, settled: Settled, learner_field: str) -> list[Reject]:
+        """In the transaction of a batch: keep what it brought that was refused; those that were not known."""
+        rejects, now = list(settled.rejects()), timezone.now()
+        new = self.unknown(rejects)
+        for chunk in _chunks(list(new.items())):
+            self.rows.bulk_create([self._row(key, reject, learner_field, now) for key, reject in chunk])
+        for keys in _chunks([_key(reject) for reject in rejects]) if len(new) < len(rejects) else ():
+            old = self.rows.filter(key__in=keys, last_seen__lt=now - SEEN_AGAIN_AFTER)
+            old.update(last_seen=now, attempts=F("attempts") + 1)
+        return list(new.values())
+
+    def _row(self, key: str, reject: Reject, learner_field: str, now: datetime) -> RejectedIntent:
+        texts = dict(zip(FIELDS, reject.values, strict=True)) | {"error": reject.error}
+        spelled = {name: spelled_out(RejectedIntent, name, text, self._using) for name, text in texts.items()}
+        moments = {"first_seen": now, "last_seen": now}
+        return RejectedIntent(source=self.source, key=key, learner_field=learner_field, **spelled, **moments)
+
+    def let_in(self, settled: Settled) -> None:
+        """In the transaction of a batch of :class:`KeptRows`: what is stored now is kept no longer."""
+        keys = [key for position, key in enumerate(settled.places()) if position not in settled.errors]
+        for chunk in _chunks(keys):
+            self.rows.filter(pk__in=chunk).delete()
+
+    def forget(self) -> int:
+        """Drop what was not seen for ``REJECTED_KEPT_DAYS``; how many there were."""
+        last = timezone.now() - timedelta(days=conf.rejected_kept_days())
+        return self.rows.filter(last_seen__lt=last).delete()[0]
+
+
+class KeptRows:
+    """Some of the rejected rows as a source; a place is a primary key."""
+
+    name, unit, learner_name = "rejected rows", "row", "learner"
+
+    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+        self._rows = rows
+
+    def blocks(self) -> Iterator[Block]:
+        yield Block([key for key, *_ in self._rows], None, [tuple(values) for _, *values in self._rows])
+
+    def position(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+def kept_of_known_learners(rows: "QuerySet[RejectedIntent]", learner_field: str) -> Iterator[KeptRows]:
+    """Those of the rejected rows whose learners are users by now; read here, on the connection that stores them."""
+    learners, last = Learners(learner_field, rows.db), 0
+    of_field = rows.filter(learner_field=learner_field).order_by("pk").values_list("pk", *FIELDS)
+    while found := list(of_field.filter(pk__gt=last)[:KEPT_AT_ONCE]):
+        last = found[-1][0]
+        names = {}
+        for _, text, *_ in found:
+            with suppress(Refused):
+                names[text] = learners.parse(text)
+        keys = learners.keys(list(names.values()))
+        known = [row for row in found if keys.get(names.get(row[1]), SEVERAL) is not SEVERAL]
+        if known:
+            yield KeptRows(known)
+
+
+def _key(reject: Reject) -> str:
+    return sha256("\x1f".join(reject.values).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _chunks(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))

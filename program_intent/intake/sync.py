@@ -1,0 +1,218 @@
+"""A sync with a warehouse: what is new there is loaded, and how far that goes is stored with it."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import asdict
+from datetime import timedelta
+from functools import partial
+from hashlib import sha256
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.db import router
+from django.utils import timezone
+
+from program_intent import conf
+from program_intent.data import LoadReport, RunKind, RunStatus, SyncReport
+from program_intent.engines.generic import Spelled
+from program_intent.exceptions import LoadError
+from program_intent.intake.ahead import in_thread
+from program_intent.intake.batch import Reject, Settled
+from program_intent.intake.lease import Lease
+from program_intent.intake.load import Load
+from program_intent.intake.refused import RefusedRows
+from program_intent.intake.retry import retry
+from program_intent.intake.runs import OpenRun
+from program_intent.intake.writers import Foretelling, Storing
+from program_intent.models import Checkpoint, ProgramIntent
+from program_intent.sources import cursors
+from program_intent.sources.warehouse import Warehouse
+from program_intent.validation.learners import field_meant
+from program_intent.validation.values import Refused
+
+DEFAULT_LAG = timedelta(days=1)
+RETRIED_AFTER = timedelta(hours=1)
+
+
+class Sync:
+    """One sync of a source.
+
+    ``reject`` and ``max_rejects`` are about rejects that no earlier sync had met.
+
+    :raises LoadError: it is not configured, or not as it should be.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        *,
+        by: str,
+        full: bool = False,
+        dry_run: bool = False,
+        take_over: bool = False,
+        max_rejects: int | None = None,
+        reject: Callable[[Reject], None] = lambda reject: None,
+        progress: Callable[[LoadReport], None] = lambda counts: None,
+        settling: Callable[[], AbstractContextManager[None]] = nullcontext,
+        foretold: Callable[[Iterable[Spelled], Iterable[Spelled]], None] = lambda new, stored: None,
+    ) -> None:
+        self._using = router.db_for_write(ProgramIntent)
+        self._source = source
+        self._settings = _settings(source)
+        zone = self._settings["ASSUME_TIMEZONE"]
+        self._zone = ZoneInfo(zone) if zone else None
+        self._by = by
+        self._full = full
+        self._dry_run = dry_run
+        self._take_over = take_over
+        self._max_rejects = max_rejects
+        self._reject = reject
+        self._progress = progress
+        self._settling = settling
+        self._foretold = foretold
+        self._started = timezone.now()
+        self._lease = Lease(source, using=self._using)
+        self._waiting: Callable[[Future[Any]], Any] = Future.result if dry_run else self._lease.waiting
+        self._refused = RefusedRows(source, using=self._using)
+        self._run: OpenRun | None = None
+        self._new: list[Reject] = []
+        self._new_rejects = 0
+        self._cursor: Any = None
+        self._moved_to: Any = None
+        self._reread = ""
+
+    def run(self) -> SyncReport:
+        """:raises SyncBusy: another run is at work.
+        :raises LoadError: it cannot be read, breaks off, or too many rows are refused; what was stored stays.
+        """
+        if self._dry_run:
+            checkpoint = Checkpoint.objects.using(self._using).filter(source=self._source).first()
+            return self._load(checkpoint or Checkpoint())
+        checkpoint = self._lease.take(by=self._by, take_over=self._take_over)
+        try:
+            report = self._load(checkpoint)
+            self._retry(checkpoint)
+            self._refused.forget()
+        except BaseException:
+            self._lease.release()
+            raise
+        self._lease.release(checked=timezone.now(), query=self._query)
+        return report
+
+    def _load(self, checkpoint: Checkpoint) -> SyncReport:
+        self._begin_at(checkpoint)
+        after = None if self._reread or self._cursor is None else cursors.lowered(self._cursor, self._lag())
+        settings = self._settings
+        asked = {"url": settings["URL"], "query": settings["QUERY"], "cursor": settings["CURSOR"], "after": after}
+        warehouse = self._waiting(in_thread(partial(Warehouse, self._source, **asked)))
+        with closing(warehouse), closing(Foretelling(self._foretold)) as foretelling:
+            self._learner_field = self._settings["LEARNER_FIELD"] or _field(warehouse)
+            load = Load(
+                using=self._using,
+                zone=self._zone,
+                writer=foretelling if self._dry_run else Storing(self._run_key, self._lease.write),
+                max_rejects=None,
+                reject=self._met,
+                progress=self._after_batch,
+                in_transaction=self._note,
+                settling=self._settling,
+                waiting=self._waiting,
+            )
+            status, message = RunStatus.STOPPED, "Interrupted; what was stored stays, and the sync can be run again."
+            try:
+                load.run([warehouse], learner_field=self._learner_field)
+                status, message = RunStatus.FINISHED, ""
+            except Exception as error:
+                message = str(error)
+                raise
+            finally:
+                if self._run:
+                    self._run.end(load.counts, status, message=message)
+        return SyncReport(
+            **asdict(load.counts),
+            source=self._source,
+            new_rejects=self._new_rejects,
+            cursor=None if self._cursor is None else str(self._cursor),
+            reread=self._reread,
+        )
+
+    def _begin_at(self, checkpoint: Checkpoint) -> None:
+        """Where the source is read from."""
+        text = f"{' '.join(self._settings['QUERY'].split())}\n{self._settings['CURSOR']}"
+        self._query = sha256(text.encode()).hexdigest()
+        is_changed = checkpoint.query not in ("", self._query)
+        if is_changed:
+            self._reread = "QUERY or CURSOR has changed"
+        elif self._full:
+            self._reread = "--full"
+        if checkpoint.cursor and not is_changed:
+            self._cursor = self._moved_to = cursors.load(checkpoint.cursor)
+
+    def _lag(self) -> Any:
+        lag = self._settings["LAG"]
+        if lag is None:
+            return 0 if isinstance(self._cursor, int) else DEFAULT_LAG
+        return lag
+
+    def _run_key(self) -> int:
+        """Of the run, which a sync that reads nothing does not leave."""
+        if self._run is None:
+            self._run = OpenRun(RunKind.WAREHOUSE, using=self._using, by=self._by, source=self._source)
+            self._lease.write(run=self._run.key)
+        return self._run.key
+
+    def _note(self, settled: Settled) -> None:
+        """In the transaction of a batch, after its rows."""
+        self._new = self._refused.keep(settled, self._learner_field)
+        self._moved_to = self._highest(settled)
+        cursor = {} if self._moved_to is None else {"cursor": cursors.dump(self._moved_to)}
+        self._lease.write(query=self._query, **cursor)
+        if self._run:
+            self._run.note(settled)
+
+    def _highest(self, settled: Settled) -> Any:
+        """How far all is stored with this batch; never less far than before."""
+        if self._settings["CURSOR"] is None:
+            return None
+        found = cursors.highest(settled.places(), self._started, self._zone)
+        if found is None or self._cursor is None or cursors.kind(found) != cursors.kind(self._cursor):
+            return self._cursor if found is None else found
+        return max(found, self._cursor)
+
+    def _met(self, reject: Reject) -> None:
+        if self._dry_run:  # which has no transaction to note anything in
+            self._new.append(reject)
+
+    def _after_batch(self, counts: LoadReport) -> None:
+        new = list(self._refused.unknown(self._new).values()) if self._dry_run else self._new
+        self._cursor, self._new = self._moved_to, []
+        self._new_rejects += len(new)
+        for reject in new:
+            self._reject(reject)
+        self._progress(counts)
+        if self._max_rejects is not None and self._new_rejects > self._max_rejects:
+            raise LoadError(f"Stopped: more than {self._max_rejects} rows were rejected.")
+
+    def _retry(self, checkpoint: Checkpoint) -> None:
+        """Once an hour, what was refused because nobody was named so."""
+        if checkpoint.retried and self._started - checkpoint.retried < RETRIED_AFTER:
+            return
+        self._lease.write(retried=self._started)
+        retry(self._refused.rows.filter(error__startswith="learner: "), source=self._source, by=self._by)
+
+
+def _settings(source: str) -> dict[str, Any]:
+    sources = conf.sources()
+    if source not in sources:
+        raise LoadError(f'PROGRAM_INTENT["SOURCES"] has no {source!r}. Known: {", ".join(sources) or "none"}.')
+    for problem in conf.problems_of_source(source, sources[source]):
+        raise LoadError(problem)
+    return conf.source(source)
+
+
+def _field(warehouse: Warehouse) -> str:
+    try:
+        return field_meant(warehouse.learner_name)
+    except Refused as refused:
+        raise LoadError(f"{warehouse.name}: {refused}: set LEARNER_FIELD, such as to pk.") from None

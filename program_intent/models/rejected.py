@@ -1,0 +1,39 @@
+"""What a source brought and was refused, once, until it comes in or is forgotten."""
+
+from django.db import models
+
+from program_intent.models.fields import CodePointCharField
+
+
+class RejectedIntent(models.Model):
+    """The five values as they were read, and never more of what brought them.
+
+    .. pii: names a learner as the source does, with the program they may mean to complete
+    .. pii_types: id, username
+    .. pii_retirement: local_api
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    source = CodePointCharField(max_length=255)
+    key = models.CharField(max_length=64, help_text="SHA-256 of the five values.")
+    learner_field = models.CharField(max_length=255)
+    learner = models.TextField(null=True)  # noqa: DJ001  # null and empty are told apart, as they were read
+    program_uuid = models.TextField(null=True)  # noqa: DJ001
+    reason = models.TextField(null=True)  # noqa: DJ001
+    certainty = models.TextField(null=True)  # noqa: DJ001
+    effective_timestamp = models.TextField(null=True)  # noqa: DJ001
+    error = models.TextField()
+    attempts = models.PositiveIntegerField(default=1)
+    first_seen = models.DateTimeField()
+    last_seen = models.DateTimeField(help_text="Written once a day at most.")
+
+    class Meta:
+        default_permissions = ("view",)
+        verbose_name = "rejected program intent"
+        constraints = [
+            # "Once": a row that a sync meets again every night is not new.
+            models.UniqueConstraint(fields=["source", "key"], name="program_intent_rejected_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk}"

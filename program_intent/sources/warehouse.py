@@ -1,0 +1,185 @@
+"""What a query finds in a data warehouse, read through SQLAlchemy as one stream."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from decimal import Decimal
+from itertools import chain
+from operator import itemgetter
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from django.utils.module_loading import import_string
+
+from program_intent.exceptions import LoadError
+from program_intent.sources import headers
+from program_intent.sources.cursors import Cursor, as_integer, kind
+from program_intent.sources.rows import Block
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, CursorResult, Engine
+
+# Rows that are fetched at once; if one of them cannot be, none of them is given.
+PARTITION = 1000
+# The parameters of a URL whose values are not to be told.
+_SECRET = re.compile("pass|pwd|secret|token|key|odbc_connect", re.I)
+
+
+class Warehouse:
+    """The rows that a query finds, in the order of its column ``cursor``; it runs when the instance is made.
+
+    Rows whose cursor is lower than ``after`` are left out; those without one are given each time. The places are the
+    values of the cursor as the driver gives them, or the numbers of the rows where no cursor is named.
+    """
+
+    unit = "row"
+
+    def __init__(
+        self, name: str, *, url: str, query: str, cursor: str | None = None, after: Cursor | None = None
+    ) -> None:
+        """``url`` is SQLAlchemy's, or the dotted path of a function that returns an Engine.
+
+        :raises LoadError: what it needs is not installed, the warehouse refuses, or the result lacks a column.
+        """
+        self.name = name
+        self._cursor = cursor
+        self._kind, self._reached = kind(after), after
+        self._read = 0
+        self._secrets: list[str] = []
+        self._is_closed = False
+        self._in_use = Lock()
+        try:
+            with ExitStack() as opened:
+                connection = opened.enter_context(self._engine(url).connect())
+                rows = _escaped(f"SELECT * FROM ({query.strip().removesuffix(';')}\n) q")
+                with closing(_run(connection, f"{rows} WHERE 1 = 0")) as empty:
+                    names = list(empty.keys())
+                self.learner_name = headers.learner_name(names)
+                self._pick = itemgetter(*headers.columns(name, names))
+                if cursor:
+                    position = self._position_of(cursor, names)
+                    self._pick_cursor = itemgetter(position)
+                    column = _escaped(f"q.{connection.dialect.identifier_preparer.quote(names[position])}")
+                    beginning = "" if after is None else f" WHERE {column} >= :after OR {column} IS NULL"
+                    rows = f"{rows}{beginning} ORDER BY {column}"
+                self._result = opened.enter_context(closing(_run(connection, rows, after=after)))
+                self._opened = opened.pop_all()
+        except LoadError:
+            raise
+        except Exception as error:  # each driver has its own
+            raise self._unreadable(error) from error
+
+    def _engine(self, url: str) -> "Engine":
+        try:
+            from sqlalchemy import Engine, create_engine, make_url
+            from sqlalchemy.pool import NullPool
+        except ModuleNotFoundError as error:
+            remedy = "pip install 'program-intent[warehouse]'"
+            raise LoadError(f"{self.name}: a warehouse cannot be read ({error}): {remedy}") from error
+        if re.fullmatch(r"\w+(\.\w+)+", url):
+            engine = import_string(url)()
+            if not isinstance(engine, Engine):
+                raise LoadError(f"{self.name}: URL: {url} returned no Engine of SQLAlchemy's.")
+            self._secrets = _secrets(engine.url)
+            return engine
+        try:
+            parsed = make_url(url)
+        except Exception:  # whose words may have the password
+            expected = "dialect+driver://user:password@host/database, or the dotted path of a function"
+            raise LoadError(f"{self.name}: URL: expected one such as {expected}.") from None
+        if "@" in (parsed.host or ""):
+            raise LoadError(f"{self.name}: URL: write an @ in the password as %40.")
+        self._secrets = _secrets(parsed)
+        # Without a pool, so that what is closed is gone.
+        return create_engine(parsed, poolclass=NullPool)
+
+    def _position_of(self, cursor: str, names: Sequence[str]) -> int:
+        found = [position for position, name in enumerate(names) if name.lower() == cursor.lower()]
+        if not found:
+            raise LoadError(f"{self.name}: no column {cursor} for CURSOR; the result has {', '.join(names)}.")
+        if len(found) > 1:
+            raise LoadError(f"{self.name}: two columns for CURSOR: {' and '.join(names[each] for each in found)}.")
+        return found[0]
+
+    def blocks(self) -> Iterator[Block]:
+        while fetched := self._fetched():
+            first = self._read + 1
+            self._read += len(fetched)
+            places: Sequence[Any] = range(first, self._read + 1)
+            if self._cursor:
+                places = list(map(self._pick_cursor, fetched))
+                self._follow(places)
+            rows = list(map(self._pick, fetched))
+            if Decimal in set(map(type, chain.from_iterable(rows))):
+                rows = [tuple(map(as_integer, row)) for row in rows]
+            yield Block(places, None, rows)
+
+    def _fetched(self) -> Sequence[Any]:
+        if not self._in_use.acquire(blocking=False):
+            return ()
+        try:
+            return self._result.fetchmany(PARTITION)
+        except Exception as error:
+            if not self._read:
+                raise self._unreadable(error) from error
+            place = f"row {self._read}" if self._reached is None else f"{self._cursor} {self._reached}"
+            raise LoadError(f"{self.name}: breaks off after {place}: {self._reason(error)}.") from error
+        finally:
+            self._in_use.release()
+            if self._is_closed:
+                self.close()
+
+    def _follow(self, values: Iterable[Any]) -> None:
+        for value in values:
+            if value is None:
+                continue
+            found = kind(value)
+            if found is None:
+                expected = "a time, a date or an integer: cast it in QUERY"
+                raise LoadError(f"{self.name}: the cursor {self._cursor} is {_shown(value)}, not {expected}.")
+            if self._kind and found != self._kind:
+                change = f"from {_shown(self._reached)} to {_shown(value)}"
+                expected = "expected one type and one spelling: cast it in QUERY"
+                raise LoadError(f"{self.name}: the cursor {self._cursor} changes {change}; {expected}.")
+            self._kind, self._reached = found, value
+
+    def position(self) -> int:
+        return self._read
+
+    def close(self) -> None:
+        self._is_closed = True
+        # A thread that waits for the warehouse is not waited for: it closes when it has its rows.
+        if self._in_use.acquire(blocking=False):
+            self._opened.close()
+
+    def _unreadable(self, error: Exception) -> LoadError:
+        return LoadError(f"{self.name}: cannot be read: {self._reason(error)}.")
+
+    def _reason(self, error: Exception) -> str:
+        """The driver's words on one line: SQLAlchemy's have the statement and its values too."""
+        text = str(getattr(error, "orig", None) or error) or type(error).__name__
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return " ".join(text.split()).rstrip(".")
+
+
+def _run(connection: "Connection", statement: str, **parameters: Any) -> "CursorResult[Any]":
+    from sqlalchemy import text
+
+    return connection.execute(text(statement), parameters, execution_options={"yield_per": PARTITION})
+
+
+def _escaped(sql: str) -> str:
+    """Without what SQLAlchemy would take for a parameter."""
+    return sql.replace(":", r"\:")
+
+
+def _secrets(url: "URL") -> list[str]:
+    """The password of a URL and the values of its parameters that are not to be told."""
+    hidden = chain.from_iterable(values for name, values in url.normalized_query.items() if _SECRET.search(name))
+    return [secret for secret in (url.password, *hidden) if secret]
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
