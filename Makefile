@@ -73,14 +73,14 @@ bench-docs: .venv/bench ## Write docs/performance.rst and its charts from what w
 
 clean: ## Remove everything that was built, the environments included
 	rm -rf .venv .tox build dist docs/_build *.egg-info .coverage* .*_cache .import_linter_cache
-	rm -f example/db.sqlite3 example/report.json
+	rm -f example/db.sqlite3 example/warehouse.sqlite3 example/report.json
 
 .venv/bin/python:
 	$(if $(PYTHON),,$(error No Python 3.11 or newer found: name one with PYTHON=/path/to/python))
 	$(PYTHON) -m venv .venv
 
 .venv/demo: .venv/bin/python setup.py example/requirements.txt
-	$(BIN)/pip install --quiet --editable '.[rest]' --requirement example/requirements.txt
+	$(BIN)/pip install --quiet --editable '.[rest,warehouse]' --requirement example/requirements.txt
 	@touch $@
 
 .venv/test: .venv/bin/python setup.py requirements/test.txt

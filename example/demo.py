@@ -1,4 +1,4 @@
-"""The whole flow on a fresh database: migrate, users, a real report twice, answers in Python and by HTTP."""
+"""The whole flow on a fresh database: a real report twice, a warehouse, answers in Python and by HTTP."""
 
 import base64
 import csv
@@ -6,25 +6,28 @@ import gzip
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import django
 
 EXAMPLE = Path(__file__).resolve().parent
 REPORT = Path("data", "oulad_intents.csv.gz")
+WAREHOUSE = Path("warehouse.sqlite3")
 
 
 def main() -> None:
     os.chdir(EXAMPLE)
     Path("db.sqlite3").unlink(missing_ok=True)
+    WAREHOUSE.unlink(missing_ok=True)
 
     say("A fresh database and its users")
     manage("migrate", "--verbosity", "0")
@@ -34,6 +37,21 @@ def main() -> None:
     manage("load_program_intents", str(REPORT), "--report", "report.json")
     print("report.json:", Path("report.json").read_text())
     manage("load_program_intents", str(REPORT))
+
+    say("A warehouse: what is new there comes in by itself")
+    learners, loaded_at = learners_of_the_report(3), datetime.now(UTC) - timedelta(hours=2)
+    load_into_warehouse(learners[:2], loaded_at)
+    manage("sync_program_intents")
+
+    say("Now one row arrives late, and one a second time: the lag has both read, and the record keeps each once")
+    load_into_warehouse([learners[2]], loaded_at - timedelta(hours=5))
+    load_into_warehouse([learners[0]], loaded_at + timedelta(hours=1))
+    manage("sync_program_intents")
+    manage("sync_program_intents", "--status")
+    manage("sync_program_intents", "--compare")
+
+    say("Who brought what")
+    manage("program_intent_runs")
 
     history = history_of_a_learner_who_came_back()
     learner = int(history[0]["learner"])
@@ -55,6 +73,27 @@ def manage(*arguments: str) -> None:
     print("$ python manage.py", *arguments, flush=True)
     if status := subprocess.run([sys.executable, "manage.py", *arguments]).returncode:
         sys.exit(status)
+
+
+def learners_of_the_report(count: int) -> list[tuple[str, str]]:
+    """The first learners, each with a program."""
+    with gzip.open(REPORT, "rt", encoding="utf-8", newline="") as file:
+        found = {row["learner"]: row["program_uuid"] for _, row in zip(range(100), csv.DictReader(file), strict=False)}
+    return list(found.items())[:count]
+
+
+def load_into_warehouse(learners: list[tuple[str, str]], loaded_at: datetime) -> None:
+    """What the platform's own pipeline does: rows of a survey, with the moment at which they were loaded."""
+    rows = [
+        (*learner, "SURVEY_INTERESTED", "MAYBE", "2014-11-01T00:00:00Z", f"{loaded_at:%F %T}") for learner in learners
+    ]
+    with closing(sqlite3.connect(WAREHOUSE)) as warehouse, warehouse:
+        warehouse.execute(
+            "CREATE TABLE IF NOT EXISTS program_intents "
+            "(user_id, program_uuid, reason, certainty, effective_time, loaded_at)"
+        )
+        warehouse.executemany("INSERT INTO program_intents VALUES (?, ?, ?, ?, ?, ?)", rows)
+    print("loaded into the warehouse:", *(f"{row[0]} at {row[-1]}" for row in rows), sep="\n  ", flush=True)
 
 
 def history_of_a_learner_who_came_back() -> list[dict[str, str]]:

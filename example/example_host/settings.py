@@ -57,6 +57,16 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TIME_ZONE = "UTC"
 USE_TZ = True
 
+PROGRAM_INTENT = {
+    "SOURCES": {
+        "warehouse": {
+            "URL": f"sqlite:///{BASE_DIR / 'warehouse.sqlite3'}",
+            "QUERY": "SELECT * FROM program_intents",
+            "CURSOR": "loaded_at",
+        }
+    }
+}
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "rest_framework.authentication.BasicAuthentication",
