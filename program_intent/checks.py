@@ -95,7 +95,7 @@ def _source_messages(sources: dict[Any, Any]) -> Iterator[CheckMessage]:
             field = source.get("LEARNER_FIELD")
             check, problem = field_problem(get_user_model(), field) if field else ("", "")
             if check.startswith("E"):
-                told = f'PROGRAM_INTENT["SOURCES"][{name!r}]["LEARNER_FIELD"] is {problem} of the user model.'
+                told = f"PROGRAM_INTENT[\"SOURCES\"][{name!r}]['LEARNER_FIELD'] is {problem} of the user model."
                 yield Error(told, hint="Name a field of the user model, or leave it out.", id="program_intent.E010")
         if field_named(source.get("CURSOR") or "") == "effective_timestamp":
             yield Warning(

@@ -1,6 +1,7 @@
 """Each check has a test named after its id, which compares the whole message."""
 
 from contextlib import nullcontext
+from datetime import timedelta
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,13 +15,17 @@ from django.db.utils import ConnectionHandler, ConnectionRouter
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from program_intent import checks
+from program_intent import checks, conf
 from program_intent.admin import ReadOnlyIntents
 from program_intent.management.commands import load_program_intents
 from program_intent.models import ProgramIntent
 from program_intent.validation import learners
 
-KEYS = "The keys are LEARNER_LOOKUP_FIELD, MAX_BATCH_SIZE, IGNORED_PARAMETERS."
+KEYS = f"The keys are {', '.join(conf.SETTINGS)}."
+OF_SOURCE = "The keys are URL, QUERY, CURSOR, LAG, LEARNER_FIELD, ASSUME_TIMEZONE."
+URL = "an SQLAlchemy URL, or the dotted path of a function that returns an SQLAlchemy Engine"
+LAG = "a timedelta or, for a cursor that is a number, an int, neither below zero"
+GOOD = {"URL": "postgresql://ada:secret@warehouse/marts", "QUERY": "SELECT 1"}
 UNIQUE_FIELDS = "Name learners by pk or by a unique field: id, username."
 
 
@@ -477,3 +482,67 @@ def test_an_inline_that_is_none_is_left_to_djangos_own_checks(monkeypatch: pytes
 def test_a_router_that_is_none_is_left_to_django(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "router", ConnectionRouter(["tests.urls.urlpatterns"]))
     assert run_each_check() == []
+
+
+# Sources
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("postgresql://ada:secret@warehouse/marts", " is not a dictionary."),
+        (
+            {"QUERY": "SELECT 1"},
+            f" has no URL: {URL}.",
+        ),
+        (
+            {**GOOD, "URL": 5},
+            f"['URL'] is not {URL}.",
+        ),
+        ({**GOOD, "QUERY": " "}, "['QUERY'] is not an SQL query."),
+        ({**GOOD, "CURSER": "loaded_at"}, f" has the unknown key 'CURSER'. {OF_SOURCE}"),
+        (
+            {**GOOD, "LAG": "1 day"},
+            f"['LAG'] is not {LAG}.",
+        ),
+        (
+            {**GOOD, "LAG": timedelta(-1)},
+            f"['LAG'] is not {LAG}.",
+        ),
+        ({**GOOD, "ASSUME_TIMEZONE": "Mars"}, "['ASSUME_TIMEZONE'] is not a time zone such as Europe/London."),
+        ({**GOOD, "LEARNER_FIELD": "nickname"}, "['LEARNER_FIELD'] is not a field of the user model."),
+    ],
+)
+def test_e010_a_source_lacks_what_a_sync_needs(source: Any, problem: str) -> None:
+    with override_settings(PROGRAM_INTENT={"SOURCES": {"reports": source}}):
+        (message,) = found()
+        assert message.id == "program_intent.E010"
+        assert (
+            message.msg.replace('"LEARNER_FIELD"', "'LEARNER_FIELD'")
+            == f"PROGRAM_INTENT[\"SOURCES\"]['reports']{problem}"
+        )
+        assert "secret" not in str(message)
+
+
+def test_w005_a_source_follows_the_time_at_which_rows_became_true() -> None:
+    with override_settings(PROGRAM_INTENT={"SOURCES": {"reports": {**GOOD, "CURSOR": "effective_time"}}}):
+        assert found() == [
+            Warning(
+                "PROGRAM_INTENT[\"SOURCES\"]['reports'] follows effective_time: when a row became true, not when it "
+                "arrived in the warehouse. What arrives later than LAG is never read.",
+                hint="Let CURSOR name the column that says when a row was loaded.",
+                id="program_intent.W005",
+            )
+        ]
+
+
+def test_a_source_with_all_that_it_needs_passes() -> None:
+    every = {
+        **GOOD,
+        "CURSOR": "loaded_at",
+        "LAG": timedelta(days=1),
+        "LEARNER_FIELD": "username",
+        "ASSUME_TIMEZONE": "UTC",
+    }
+    with override_settings(PROGRAM_INTENT={"SOURCES": {"reports": every, "others": {**GOOD, "LAG": 10}}}):
+        assert found() == []

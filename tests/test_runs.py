@@ -25,7 +25,7 @@ from program_intent.exceptions import AppendOnlyError
 from program_intent.intake import load as intake
 from program_intent.intake.batch import Batch, Settled
 from program_intent.intake.runs import OpenRun
-from program_intent.models import ProgramIntent, Run
+from program_intent.models import ProgramIntent, RejectedIntent, Run
 from program_intent.signals import run_finished
 from tests.builders import make_intent, make_user
 from tests.reports import HEADER, LEARNERS, PROGRAM, as_csv, load, make_learners, make_row, many, run, write_report
@@ -408,3 +408,15 @@ def test_an_intents_page_says_which_run_brought_it_and_who_may_not_view_runs_see
     assert "report.csv" not in page
     assert "ops" not in page.replace("props", "")
     assert client.get(RUNS).status_code == 403
+
+
+def test_the_admin_lists_what_sources_brought_and_was_refused(admin_client: Client) -> None:
+    now = timezone.now()
+    moments = {"first_seen": now, "last_seen": now}
+    RejectedIntent.objects.create(source="reports", key="k", learner="77777", error="learner: No user.", **moments)
+    page = admin_client.get("/admin/program_intent/rejectedintent/").content.decode()
+    assert "77777" in page
+    assert "learner: No user." in page
+    key = RejectedIntent.objects.get().pk
+    assert admin_client.get(f"/admin/program_intent/rejectedintent/{key}/change/").status_code == 200
+    assert admin_client.post(f"/admin/program_intent/rejectedintent/{key}/delete/", {"post": "yes"}).status_code == 403

@@ -2,7 +2,7 @@
 
 from program_intent.admin.intents import ProgramIntentAdmin
 from program_intent.admin.readonly import ReadOnlyIntents
-from program_intent.admin.runs import RunAdmin
+from program_intent.admin.runs import RejectedIntentAdmin, RunAdmin
 from program_intent.admin.users import ProgramIntentsLink
 
-__all__ = ["ProgramIntentAdmin", "ProgramIntentsLink", "ReadOnlyIntents", "RunAdmin"]
+__all__ = ["ProgramIntentAdmin", "ProgramIntentsLink", "ReadOnlyIntents", "RejectedIntentAdmin", "RunAdmin"]

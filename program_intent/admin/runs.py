@@ -1,4 +1,4 @@
-"""The admin's pages of runs: who brought what, and each run's intents one click away."""
+"""The admin's pages of runs, each run's intents one click away, and of what sources brought and was refused."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from program_intent.admin.readonly import ReadOnlyIntents
-from program_intent.models import Run
+from program_intent.data import FIELDS
+from program_intent.models import RejectedIntent, Run
 
 
 @admin.register(Run)
@@ -79,3 +80,14 @@ class RunAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # 
     def change_view(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["extra_context"] = {**(kwargs.get("extra_context") or {}), "show_delete": False}
         return super().change_view(*args, **kwargs)
+
+
+@admin.register(RejectedIntent)
+class RejectedIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for the type checker only
+    actions = None
+    list_display = ("id", "source", *FIELDS, "error", "last_seen")
+    list_filter = ("source",)
+    ordering = ("-pk",)
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    sortable_by = ()
