@@ -1,0 +1,108 @@
+"""A sync from a PostgreSQL warehouse beside a load of the same rows as a file, in the plainest spelling."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psycopg
+from django.test.utils import override_settings
+
+import test_settings
+from benchmarks import database, generate
+from benchmarks.load import load
+from benchmarks.results import Result, alternate, timed
+from program_intent.api import sync_program_intents
+from program_intent.models import Checkpoint
+
+WAREHOUSE = "program_intent_benchmark_warehouse"
+QUERY = "SELECT learner, program_uuid, reason, certainty, effective_timestamp, loaded_at FROM report"
+LOADED = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def syncs(rows: int, repeats: int) -> list[Result]:
+    database.create(users=generate.learners(rows))
+    server = test_settings.postgresql("postgres")
+    login = {"host": server["HOST"], "port": server["PORT"], "user": server["USER"], "password": server["PASSWORD"]}
+    fill(login, rows)
+    url = f"postgresql+psycopg://{server['USER']}:{server['PASSWORD']}@{server['HOST']}:{server['PORT']}/{WAREHOUSE}"
+    source = {"URL": url, "QUERY": QUERY, "CURSOR": "loaded_at", "LAG": timedelta()}
+    with tempfile.TemporaryDirectory() as folder, override_settings(PROGRAM_INTENT={"SOURCES": {"bench": source}}):
+        report = Path(folder, "report.csv")
+        generate.write_csv(report, rows)
+        again: list[float] = []
+
+        def by_sync() -> float:
+            passed = into_empty(sync, rows)
+            Checkpoint.objects.update(cursor="")
+            again.append(timed(sync))
+            return passed
+
+        into_empty(partial(load, report), rows)  # the first of all warms the server
+        times = alternate(repeats, file=lambda: into_empty(partial(load, report), rows), sync=by_sync)
+        idle = median(timed(sync) for _ in range(10))
+        peak = peak_of_a_process(url)
+    what = f"sync {rows:,} rows from PostgreSQL"
+    detail = {**times, "again": median(again), "rows": rows}
+    return [
+        Result(f"{what}, in rates of the same rows as a file", times["file"] / times["sync"], 0.7, True, detail=detail),
+        Result("the same rows again, time of the first sync", median(again) / times["sync"], 1.0),
+        Result("a sync with nothing new", idle, 0.2, unit=" s"),
+        Result(f"{what}, peak memory", peak, 200, unit=" MB"),
+    ]
+
+
+def sync() -> dict[str, Any]:
+    report = sync_program_intents("bench")
+    return {"created": report.created, "read": report.read}
+
+
+def into_empty(bring: Callable[[], dict[str, Any]], rows: int) -> float:
+    database.empty()
+    Checkpoint.objects.all().delete()
+    counts: list[dict[str, Any]] = []
+    passed = timed(lambda: counts.append(bring()))
+    if counts[0]["created"] != rows:
+        sys.exit(f"{counts[0]} instead of {rows:,} created")
+    return passed
+
+
+def fill(login: dict[str, Any], rows: int) -> None:
+    """The warehouse, with an index by the time of arrival, in the order of the report."""
+    with psycopg.connect(dbname="postgres", autocommit=True, **login) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {WAREHOUSE}")
+        connection.execute(f"CREATE DATABASE {WAREHOUSE}")
+    with psycopg.connect(dbname=WAREHOUSE, **login) as connection:
+        connection.execute(
+            "CREATE TABLE report (program_uuid uuid, learner int, reason text, certainty text,"
+            " effective_timestamp timestamptz, loaded_at timestamptz)"
+        )
+        with connection.cursor().copy("COPY report FROM STDIN") as copy:
+            for number, row in enumerate(generate.rows(rows)):
+                copy.write_row((*row, LOADED + timedelta(milliseconds=number)))
+        connection.execute("CREATE INDEX ON report (loaded_at)")
+        connection.execute("ANALYZE report")
+
+
+def peak_of_a_process(url: str) -> float:
+    """The most memory, in MB, of a process that reads all and finds all of it stored."""
+    Checkpoint.objects.update(cursor="")
+    code = (
+        "import os, django; from datetime import timedelta; django.setup();"
+        "from django.conf import settings; from django.core.management import call_command;"
+        "settings.PROGRAM_INTENT = {'SOURCES': {'bench': {'URL': os.environ['WAREHOUSE'], 'QUERY': os.environ['QUERY'],"
+        " 'CURSOR': 'loaded_at', 'LAG': timedelta()}}};"
+        "call_command('sync_program_intents', verbosity=0, no_progress=True)"
+    )
+    environment = os.environ | {"WAREHOUSE": url, "QUERY": QUERY, "DJANGO_SETTINGS_MODULE": "benchmarks.settings"}
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        sys.exit("the sync in a process of its own failed")
+    return usage.ru_maxrss / 1024
