@@ -22,7 +22,14 @@ from hypothesis import strategies as st
 from program_intent import api, engines, exceptions
 from program_intent.api import get_latest_certain_intents, record_intent, record_intents
 from program_intent.data import FIELDS, Certainty, Intent, Outcome
-from program_intent.exceptions import AppendOnlyError, ChangesError, InvalidIntent, LoadError, ProgramIntentError
+from program_intent.exceptions import (
+    AppendOnlyError,
+    ChangesError,
+    InvalidIntent,
+    LoadError,
+    ProgramIntentError,
+    SyncBusy,
+)
 from program_intent.models import ProgramIntent
 from program_intent.store.record import record
 from tests import strategies
@@ -377,6 +384,7 @@ ERRORS = [
     AppendOnlyError("update()"),
     ChangesError("Changes cannot be followed on oracle."),
     LoadError("a.csv: is empty."),
+    SyncBusy("reports: another run is at work; --take-over ends it."),
 ]
 
 

@@ -240,6 +240,7 @@ def test_pages_are_the_unpaged_answer_also_while_others_write(monkeypatch: pytes
                 effective = MOMENT + timedelta(seconds=number)
                 api.record_intent(user, PROGRAM, reason="NEW", certainty=NO, effective_timestamp=effective)
                 written.set()
+                stop.wait(0.002)  # or what is read grows faster than it is read
         connections.close_all()
 
     writer = threading.Thread(target=write)

@@ -72,7 +72,7 @@ class Migration(migrations.Migration):
             name="RejectedIntent",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("source", models.CharField(max_length=255)),
+                ("source", program_intent.models.fields.CodePointCharField(max_length=255)),
                 ("key", models.CharField(help_text="SHA-256 of the five values.", max_length=64)),
                 ("learner_field", models.CharField(max_length=255)),
                 ("learner", models.TextField(null=True)),
@@ -95,7 +95,7 @@ class Migration(migrations.Migration):
             name="Checkpoint",
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("source", models.CharField(max_length=255, unique=True)),
+                ("source", program_intent.models.fields.CodePointCharField(max_length=255, unique=True)),
                 ("cursor", models.TextField()),
                 ("query", models.CharField(max_length=64)),
                 ("owner", models.CharField(max_length=32)),
