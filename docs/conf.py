@@ -13,12 +13,18 @@ import django  # noqa: E402  # found on the path, and told of its settings, abov
 django.setup()
 
 from program_intent import __version__  # noqa: E402  # models need Django set up
-from program_intent.conf import SETTINGS  # noqa: E402  # as above
+from program_intent.conf import NEEDED, OF_SOURCE, SETTINGS, Setting  # noqa: E402  # as above
+
+
+def row(key: str, setting: Setting) -> str:
+    default = "Required" if setting.default is NEEDED else f"Default: ``{setting.default!r}``"
+    return f"``{key}``\n    {setting.why} {default}, {setting.kind}.\n"
+
 
 # A page includes what is written here anew by each build, so it cannot be out of date.
 Path(DOCS, "_build").mkdir(exist_ok=True)
-ROWS = [f"``{key}``\n    {each.why} Default: ``{each.default!r}``, {each.kind}.\n" for key, each in SETTINGS.items()]
-Path(DOCS, "_build", "settings.rst").write_text("\n".join(ROWS))
+for name, settings in {"settings": SETTINGS, "sources": OF_SOURCE}.items():
+    Path(DOCS, "_build", f"{name}.rst").write_text("\n".join(row(key, each) for key, each in settings.items()))
 
 project = "program_intent"
 copyright = "the program_intent authors"

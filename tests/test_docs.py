@@ -465,10 +465,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_each_setting_is_in_the_reference_with_its_default(built: Path) -> None:
-    text = unescape(re.sub(r"<[^>]+>", "", Path(built, "reference/settings.html").read_text()))
-    for key, setting in conf.SETTINGS.items():
+    text = unescape(re.sub(r"<[^>]+>", "", Path(built, "reference/settings.html").read_text())).replace("\u2019", "'")
+    for key, setting in [*conf.SETTINGS.items(), *conf.OF_SOURCE.items()]:
         described = text.partition(f"\n{key}")[2].partition("\n")[0]
-        assert f"Default: {setting.default!r}, {setting.kind}." in described
+        default = "Required" if setting.default is conf.NEEDED else f"Default: {setting.default!r}"
+        assert f"{default}, {setting.kind}." in described
 
 
 @pytest.mark.slow
