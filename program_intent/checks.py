@@ -58,7 +58,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         *(_unknown_key(key) for key in configured if key not in SETTINGS),
         *(
             Error(
-                f"PROGRAM_INTENT[{key!r}] is {shown(configured[key])}, not {setting.kind}.",
+                f"PROGRAM_INTENT[{key!r}] is {_shown_setting(key, configured[key])}not {setting.kind}.",
                 hint=f"The default is {setting.default!r}.",
                 id="program_intent.E003",
             )
@@ -66,6 +66,11 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
             if key in configured and not setting.fits(configured[key])
         ),
     ]
+
+
+def _shown_setting(key: str, value: Any) -> str:
+    """Nothing of sources, which may hold passwords."""
+    return "" if key == "SOURCES" else f"{shown(value)}, "
 
 
 def _unknown_key(key: Any) -> Error:

@@ -546,3 +546,9 @@ def test_a_source_with_all_that_it_needs_passes() -> None:
     }
     with override_settings(PROGRAM_INTENT={"SOURCES": {"reports": every, "others": {**GOOD, "LAG": 10}}}):
         assert found() == []
+
+
+def test_e003_shows_nothing_of_sources_that_are_none() -> None:
+    with override_settings(PROGRAM_INTENT={"SOURCES": [GOOD]}):
+        (message,) = found()
+        assert message.msg == "PROGRAM_INTENT['SOURCES'] is not a dict of warehouses by name."

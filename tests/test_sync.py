@@ -5,9 +5,11 @@ import json
 import re
 import sqlite3
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -20,6 +22,10 @@ from program_intent.data import SyncReport
 from program_intent.exceptions import LoadError, SyncBusy
 from program_intent.intake.sync import Sync
 from program_intent.models import Checkpoint, ProgramIntent, RejectedIntent, Run
+from program_intent.signals import run_finished
+from program_intent.validation.fast import times
+from program_intent.validation.times import parse_timestamp
+from program_intent.validation.values import Refused
 from tests.builders import make_user
 from tests.reports import LEARNERS, PROGRAM, make_learners
 
@@ -333,3 +339,78 @@ def test_a_scheduler_in_the_host_calls_it_outside_of_a_transaction(warehouse: Wa
     assert counts(api.sync_program_intents("reports", by="beat")) == (1, 1, 0, 0)
     with pytest.raises(LoadError, match=r"has no 'other'\. Known: reports"):
         api.sync_program_intents("other")
+
+
+def test_after_a_changed_query_that_finds_nothing_no_old_cursor_is_left(
+    warehouse: Warehouse, settings: Settings
+) -> None:
+    warehouse.add(1)
+    sync()
+    configure(settings, warehouse, QUERY="SELECT * FROM intents WHERE user_id > 1")
+    assert (counts(sync()), Checkpoint.objects.get().cursor) == ((0, 0, 0, 0), "")
+    warehouse.add(2, loaded_at=T0 - timedelta(days=99))
+    assert counts(sync()) == (1, 1, 0, 0)
+    configure(settings, warehouse, QUERY="SELECT * FROM intents WHERE user_id > 1", CURSOR=None)
+    assert counts(sync()) == (1, 0, 1, 0)
+    assert Checkpoint.objects.get().cursor == ""
+
+
+def test_a_lag_that_does_not_fit_the_cursor_is_told_at_once(warehouse: Warehouse, settings: Settings) -> None:
+    configure(settings, warehouse, LAG=5)
+    warehouse.add(1)
+    with pytest.raises(LoadError, match=r"LAG is 5; expected (a )?timedelta"):
+        sync()
+    assert not ProgramIntent.objects.exists()
+
+
+def test_a_killed_run_whose_lease_has_ended_is_not_told_as_at_work(warehouse: Warehouse) -> None:
+    sync()
+    Checkpoint.objects.update(owner="killed", lease_until=datetime(2999, 1, 1, tzinfo=UTC))
+    assert json.loads(command("--status", "--json")[2])[0]["at_work"] is True
+    Checkpoint.objects.update(lease_until=datetime(2020, 1, 1, tzinfo=UTC))
+    assert json.loads(command("--status", "--json")[2])[0]["at_work"] is False
+
+
+def test_a_host_is_told_of_a_run_that_is_taken_over(warehouse: Warehouse) -> None:
+    warehouse.add(1)
+    sync()
+    Run.objects.update(status="running")
+    told: list[Run] = []
+
+    def note(run: Run, **kwargs: Any) -> None:
+        told.append(run)
+
+    run_finished.connect(note)
+    try:
+        sync()
+    finally:
+        run_finished.disconnect(note)
+    assert [(run.status, run.message) for run in told] == [("stopped", "Taken over by tests."), ("finished", "")]
+
+
+NAIVE = datetime(2022, 4, 12, 8, 30)  # noqa: DTZ001
+
+
+def test_what_a_driver_gives_without_an_offset_gets_the_zone_that_is_assumed() -> None:
+    """As a ``timestamp`` of PostgreSQL, DuckDB or Snowflake comes."""
+    london = ZoneInfo("Europe/London")
+    for parse in (
+        partial(parse_timestamp, zone=london),
+        lambda each: times(partial(parse_timestamp, zone=london), [each])[0],
+    ):
+        assert parse(NAIVE) == datetime(2022, 4, 12, 7, 30, tzinfo=UTC)
+        with pytest.raises(Refused, match="happens twice in Europe/London"):
+            parse(datetime(2022, 10, 30, 1, 30))  # noqa: DTZ001
+    with pytest.raises(Refused, match="Expected a time with a UTC offset"):
+        parse_timestamp(NAIVE)
+
+
+def test_times_in_the_zone_of_a_drivers_session_are_judged_at_once() -> None:
+    def parse(value: object) -> datetime:
+        judged.append(value)
+        return parse_timestamp(value)
+
+    judged: list[object] = []
+    column = [T0.astimezone(ZoneInfo("Europe/London")) + timedelta(days=day) for day in range(100)]
+    assert times(parse, column) == [moment.astimezone(UTC) for moment in column]
+    assert len(judged) == 2

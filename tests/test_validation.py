@@ -282,11 +282,11 @@ def test_a_local_time_that_is_ambiguous_or_skipped_is_refused(text: str, trouble
     assert message == f"'{text}' {trouble} in America/New_York: give its offset."
 
 
-def test_an_assumed_zone_is_not_given_to_a_naive_datetime() -> None:
-    assert "with a UTC offset" in refusal(
-        lambda value: parse_timestamp(value, NEW_YORK),
-        datetime(2022, 1, 1),  # noqa: DTZ001
-    )
+def test_an_assumed_zone_is_given_to_a_naive_datetime_too() -> None:
+    """As drivers of warehouses give the values of a column without a zone."""
+    naive = datetime(2022, 1, 1)  # noqa: DTZ001
+    assert parse_timestamp(naive, NEW_YORK) == datetime(2022, 1, 1, 5, tzinfo=UTC)
+    assert "with a UTC offset" in refusal(parse_timestamp, naive)
 
 
 class Seven(IntEnum):

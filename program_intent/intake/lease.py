@@ -7,11 +7,10 @@ from uuid import uuid4
 
 from django.db.models import Q
 from django.db.models.functions import Now
-from django.utils import timezone
 
-from program_intent.data import RunStatus
 from program_intent.exceptions import SyncBusy
-from program_intent.models import Checkpoint, Run
+from program_intent.intake.runs import stop_left
+from program_intent.models import Checkpoint
 
 # By the clock of the database. A run that was killed keeps others out for so long.
 LEASE = timedelta(minutes=10)
@@ -35,8 +34,7 @@ class Lease:
         if not found.update(owner=self._owner, lease_until=Now() + LEASE):
             raise SyncBusy(f"{self._source}: another run is at work; --take-over ends it.")
         checkpoint = self._rows.get(source=self._source)
-        left = Run.objects.using(self._rows.db).filter(pk__in=[checkpoint.run_id], status=RunStatus.RUNNING.value)
-        left.update(status=RunStatus.STOPPED.value, finished=timezone.now(), message=f"Taken over by {by}.")
+        stop_left(checkpoint.run_id, using=self._rows.db, message=f"Taken over by {by}.")
         return checkpoint
 
     def write(self, **values: Any) -> None:

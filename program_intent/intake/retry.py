@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from program_intent import conf
 from program_intent.data import LoadReport, RunKind, RunStatus
 from program_intent.intake.batch import Settled
+from program_intent.intake.lease import Lease
 from program_intent.intake.load import Load
 from program_intent.intake.refused import RefusedRows, kept_of_known_learners
 from program_intent.intake.runs import OpenRun
@@ -14,15 +15,21 @@ from program_intent.intake.writers import Storing
 from program_intent.models import RejectedIntent
 
 
-def retry(rows: "QuerySet[RejectedIntent]", *, source: str, by: str) -> LoadReport:
-    """Store those of a source's rejected rows that can be by now, as a run of their own if there is one."""
+def retry(rows: "QuerySet[RejectedIntent]", *, source: str, by: str, lease: Lease | None = None) -> LoadReport:
+    """Store those of a source's rejected rows that can be by now, as a run of their own if there are any.
+
+    :raises SyncBusy: the lease is another's by now.
+    """
     using = rows.db
     refused = RefusedRows(source, using=using)
     run: OpenRun | None = None
 
     def run_key() -> int:
         nonlocal run
-        run = run or OpenRun(RunKind.RETRY, using=using, by=by, source=source)
+        if run is None:
+            run = OpenRun(RunKind.RETRY, using=using, by=by, source=source)
+            if lease:
+                lease.write(run=run.key)
         return run.key
 
     def note(settled: Settled) -> None:
@@ -34,7 +41,7 @@ def retry(rows: "QuerySet[RejectedIntent]", *, source: str, by: str) -> LoadRepo
     load = Load(
         using=using,
         zone=ZoneInfo(zone) if zone else None,
-        writer=Storing(run_key),
+        writer=Storing(run_key, lease.write if lease else None),
         max_rejects=None,
         reject=lambda reject: None,
         progress=lambda counts: None,

@@ -68,6 +68,15 @@ class OpenRun:
         return spelled_out(Run, name, text, self._using)
 
 
+def stop_left(key: int | None, *, using: str, message: str) -> None:
+    """End the run of that key, if nobody did: its process was killed, or is to be ended."""
+    left = Run.objects.using(using).filter(pk__in=[key])
+    if left.filter(status=RunStatus.RUNNING.value).update(
+        status=RunStatus.STOPPED.value, finished=timezone.now(), message=spelled_out(Run, "message", message, using)
+    ):
+        transaction.on_commit(partial(_tell, left), using=using)
+
+
 def spelled_out(model: type[Model], name: str, text: str, using: str) -> str:
     """The text, with what nobody can read, or the column cannot spell, spelled out."""
     text = printable(text)

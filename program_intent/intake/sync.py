@@ -97,12 +97,12 @@ class Sync:
         except BaseException:
             self._lease.release()
             raise
-        self._lease.release(checked=timezone.now(), query=self._query)
+        self._lease.release(checked=timezone.now(), **self._reached())
         return report
 
     def _load(self, checkpoint: Checkpoint) -> SyncReport:
         self._begin_at(checkpoint)
-        after = None if self._reread or self._cursor is None else cursors.lowered(self._cursor, self._lag())
+        after = None if self._reread or self._cursor is None else cursors.lowered(self._cursor, self._lag(self._cursor))
         settings = self._settings
         asked = {"url": settings["URL"], "query": settings["QUERY"], "cursor": settings["CURSOR"], "after": after}
         warehouse = self._waiting(in_thread(partial(Warehouse, self._source, **asked)))
@@ -149,10 +149,10 @@ class Sync:
         if checkpoint.cursor and not is_changed:
             self._cursor = self._moved_to = cursors.load(checkpoint.cursor)
 
-    def _lag(self) -> Any:
+    def _lag(self, cursor: Any) -> Any:
         lag = self._settings["LAG"]
         if lag is None:
-            return 0 if isinstance(self._cursor, int) else DEFAULT_LAG
+            return 0 if isinstance(cursor, int) else DEFAULT_LAG
         return lag
 
     def _run_key(self) -> int:
@@ -166,19 +166,25 @@ class Sync:
         """In the transaction of a batch, after its rows."""
         self._new = self._refused.keep(settled, self._learner_field)
         self._moved_to = self._highest(settled)
-        cursor = {} if self._moved_to is None else {"cursor": cursors.dump(self._moved_to)}
-        self._lease.write(query=self._query, **cursor)
+        self._lease.write(**self._reached())
         if self._run:
             self._run.note(settled)
+
+    def _reached(self) -> dict[str, str]:
+        """What the checkpoint says: a cursor is worth nothing without the query that it is of."""
+        cursor = "" if self._moved_to is None else cursors.dump(self._moved_to)
+        return {"query": self._query, "cursor": cursor}
 
     def _highest(self, settled: Settled) -> Any:
         """How far all is stored with this batch; never less far than before."""
         if self._settings["CURSOR"] is None:
             return None
         found = cursors.highest(settled.places(), self._started, self._zone)
-        if found is None or self._cursor is None or cursors.kind(found) != cursors.kind(self._cursor):
-            return self._cursor if found is None else found
-        return max(found, self._cursor)
+        if found is None:
+            return self._cursor
+        cursors.lowered(found, self._lag(found))  # which the next sync is to do: LAG may not fit
+        is_comparable = cursors.kind(found) == cursors.kind(self._cursor)
+        return max(found, self._cursor) if is_comparable else found
 
     def _met(self, reject: Reject) -> None:
         if self._dry_run:  # which has no transaction to note anything in
@@ -199,7 +205,8 @@ class Sync:
         if checkpoint.retried and self._started - checkpoint.retried < RETRIED_AFTER:
             return
         self._lease.write(retried=self._started)
-        retry(self._refused.rows.filter(error__startswith="learner: "), source=self._source, by=self._by)
+        unknown = self._refused.rows.filter(error__startswith="learner: ")
+        retry(unknown, source=self._source, by=self._by, lease=self._lease)
 
 
 def _settings(source: str) -> dict[str, Any]:

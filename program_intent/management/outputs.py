@@ -121,7 +121,8 @@ class ShownRejects:
 
 def as_table(values: dict[str, Any]) -> str:
     shown = {name: f"{value:,}" if type(value) is int else str(value) for name, value in values.items()}
-    return "\n".join(f"{name:<10}{value:>14}" for name, value in shown.items())
+    left, right = max(10, *(len(name) + 1 for name in shown)), max(14, *map(len, shown.values()))
+    return "\n".join(f"{name:<{left}}{value:>{right}}" for name, value in shown.items())
 
 
 def as_columns(rows: Sequence[Sequence[str]]) -> str:

@@ -6,9 +6,10 @@ A column that is not in a form in which warehouses write it is judged value by v
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timezone
 from operator import attrgetter
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 from django.db import models
 
@@ -61,12 +62,20 @@ def _texts(parse: Parse[str], column: Sequence[Any]) -> list[str]:
 def times(parse: Parse[datetime], column: Sequence[Any]) -> list[datetime]:
     """Times in UTC, or texts in any mix of spellings with an offset."""
     with suppress(ArithmeticError, TypeError, ValueError):
-        moments = column if set(map(type, column)) == {datetime} else _moments(column)
+        moments = _in_utc(column) if set(map(type, column)) == {datetime} else _moments(column)
         if len(moments) == len(column) and set(map(attrgetter("tzinfo"), moments)) == {UTC}:
             parse(min(moments))
             parse(max(moments))
             return list(moments)
     return _by_value(parse, column)
+
+
+def _in_utc(moments: Sequence[datetime]) -> Sequence[datetime]:
+    """The same moments, where the zones are Python's own: drivers of warehouses give those of their session."""
+    zones = set(map(attrgetter("tzinfo"), moments))
+    if zones == {UTC} or not set(map(type, zones)) <= {timezone, ZoneInfo}:
+        return moments
+    return [moment.astimezone(UTC) for moment in moments]
 
 
 def _moments(texts: Sequence[str]) -> Sequence[datetime]:

@@ -52,7 +52,7 @@ class Judge:
     """Judges the rows of one batch: raw values in, a :class:`NewIntent` out, or ``InvalidIntent`` with every reason.
 
     ``learner_field`` is the user model's field that names learners. A missing time becomes ``default_time``, or is
-    refused if that is None. ``zone`` is given to texts without an offset.
+    refused if that is None. ``zone`` is given to times without an offset.
     """
 
     def __init__(

@@ -19,15 +19,17 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.A)
 
 
 def parse_timestamp(value: object, zone: tzinfo | None = None) -> datetime:
-    """An aware time in UTC; ``zone`` is given to a text without an offset, and only to a text."""
+    """An aware time in UTC; ``zone`` is given to what has no offset."""
     if type(value) is str and _PLAIN_TIME.fullmatch(value):
         try:
             return datetime.fromisoformat(value)
         except ValueError:  # such as 30 February: refused below, in the words for any text
             pass
-    moment = _parse_time_text(value, zone) if isinstance(value, str) else value
+    moment = _parse_time_text(value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         raise Refused(f"Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not {shown(value)}.")
+    if moment.tzinfo is None and zone:
+        moment = _localize(moment, zone, value)
     try:
         offset = moment.utcoffset()
         in_utc = None if offset is None else moment.astimezone(UTC)
@@ -40,7 +42,7 @@ def parse_timestamp(value: object, zone: tzinfo | None = None) -> datetime:
     return in_utc
 
 
-def _parse_time_text(text: str, zone: tzinfo | None) -> datetime:
+def _parse_time_text(text: str) -> datetime:
     stripped = text.strip()
     match = _TIME.fullmatch(stripped) if len(stripped) <= LONGEST else None
     if match is None:
@@ -53,18 +55,17 @@ def _parse_time_text(text: str, zone: tzinfo | None) -> datetime:
     if decimals and not seconds:
         raise Refused(f"Expected seconds before the decimals, not {shown(text)}.")
     try:
-        moment = datetime.fromisoformat(as_python_reads(stripped))
+        return datetime.fromisoformat(as_python_reads(stripped))
     except ValueError as error:
         raise Refused(f"Expected a time that exists, not {shown(text)}: {error}.") from None
-    return _localize(moment, zone, text) if moment.tzinfo is None and zone else moment
 
 
-def _localize(moment: datetime, zone: tzinfo, text: str) -> datetime:
+def _localize(moment: datetime, zone: tzinfo, value: object) -> datetime:
     first, second = moment.replace(tzinfo=zone, fold=0), moment.replace(tzinfo=zone, fold=1)
     if first.utcoffset() != second.utcoffset():
         # A skipped time does not come back from UTC as it went; an ambiguous one does.
         skipped = first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != moment
-        raise Refused(f"{shown(text)} {'does not exist' if skipped else 'happens twice'} in {zone}: give its offset.")
+        raise Refused(f"{shown(value)} {'does not exist' if skipped else 'happens twice'} in {zone}: give its offset.")
     return first
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import router
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.dateparse import parse_duration
 from tqdm import tqdm
@@ -213,7 +214,7 @@ def _status(name: str) -> dict[str, Any]:
         "cursor": found.cursor.partition(" ")[2] or None,
         "checked": found.checked and in_utc(found.checked.astimezone(UTC)),
         "lag": lag,
-        "at_work": bool(found.owner),
+        "at_work": Checkpoint.objects.using(using).filter(source=name, lease_until__gt=Now()).exists(),
         "rejected": RejectedIntent.objects.using(using).filter(source=name).count(),
     }
 
