@@ -84,7 +84,7 @@ clean: ## Remove everything that was built, the environments included
 	@touch $@
 
 .venv/test: .venv/bin/python setup.py requirements/test.txt
-	$(BIN)/pip install --quiet --editable '.[rest,postgresql]' --requirement requirements/test.txt
+	$(BIN)/pip install --quiet --editable '.[rest,postgresql,warehouse]' --requirement requirements/test.txt
 	@touch $@
 
 .venv/bench: .venv/test requirements/bench.txt
@@ -92,5 +92,5 @@ clean: ## Remove everything that was built, the environments included
 	@touch $@
 
 .venv/check: .venv/bin/python setup.py requirements/test.txt requirements/check.txt
-	$(BIN)/pip install --quiet --editable '.[rest,postgresql]' --requirement requirements/check.txt
+	$(BIN)/pip install --quiet --editable '.[rest,postgresql,warehouse]' --requirement requirements/check.txt
 	@touch $@

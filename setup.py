@@ -28,7 +28,7 @@ setup(
         # The binary wheels need no compiler; a host that builds psycopg itself leaves the extra out.
         "postgresql": ["psycopg[binary]>=3.1.18"],
         "mysql": ["mysqlclient>=2.2.1"],
-        # What carries a sync; the driver of the warehouse is the host's.
+        # Without a driver: a host takes that of its warehouse.
         "warehouse": ["SQLAlchemy>=2.0,<3"],
     },
     classifiers=[

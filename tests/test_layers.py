@@ -56,10 +56,17 @@ def test_importing_the_package_loads_nothing_of_django() -> None:
     assert loaded_by("import program_intent", "django", "model_utils", "tqdm", "program_intent") == {"program_intent"}
 
 
-def test_a_host_without_rest_loads_neither_rest_framework_nor_anything_of_open_edx() -> None:
+def test_a_plain_host_loads_neither_rest_framework_nor_sqlalchemy_nor_anything_of_open_edx() -> None:
     files = sorted(path.relative_to(ROOT) for path in Path(ROOT, "program_intent").rglob("*.py"))
     modules = [".".join(path.with_suffix("").parts) for path in files if not {"rest_api", "migrations"} & {*path.parts}]
-    optional = ("rest_framework", "drf_spectacular", "openedx", "openedx_events", "edx_rest_framework_extensions")
+    optional = (
+        "rest_framework",
+        "drf_spectacular",
+        "openedx",
+        "openedx_events",
+        "edx_rest_framework_extensions",
+        "sqlalchemy",
+    )
     assert loaded_by(WITHOUT_REST + "".join(map("import {}\n".format, modules)), "django", *optional) == {"django"}
 
 

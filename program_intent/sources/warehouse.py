@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from decimal import Decimal
 from itertools import chain
 from operator import itemgetter
@@ -17,7 +17,7 @@ from program_intent.sources.cursors import Cursor, as_integer, kind
 from program_intent.sources.rows import Block
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, CursorResult, Engine
+    from sqlalchemy import URL, CursorResult, Engine
 
 # Rows that are fetched at once; if one of them cannot be, none of them is given.
 PARTITION = 1000
@@ -50,20 +50,21 @@ class Warehouse:
         self._in_use = Lock()
         try:
             with ExitStack() as opened:
-                connection = opened.enter_context(self._engine(url).connect())
+                self._connection = opened.enter_context(self._engine(url).connect())
                 rows = _escaped(f"SELECT * FROM ({query.strip().removesuffix(';')}\n) q")
-                with closing(_run(connection, f"{rows} WHERE 1 = 0")) as empty:
+                with closing(self._run(f"{rows} WHERE 1 = 0")) as empty:
                     names = list(empty.keys())
                 self.learner_name = headers.learner_name(names)
                 self._pick = itemgetter(*headers.columns(name, names))
                 if cursor:
                     position = self._position_of(cursor, names)
                     self._pick_cursor = itemgetter(position)
-                    column = _escaped(f"q.{connection.dialect.identifier_preparer.quote(names[position])}")
+                    quote = self._connection.dialect.identifier_preparer.quote
+                    column = _escaped(f"q.{quote(names[position])}")
                     beginning = "" if after is None else f" WHERE {column} >= :after OR {column} IS NULL"
                     rows = f"{rows}{beginning} ORDER BY {column}"
-                self._result = opened.enter_context(closing(_run(connection, rows, after=after)))
-                self._opened = opened.pop_all()
+                self._result = self._run(rows, after=after)
+                opened.pop_all()
         except LoadError:
             raise
         except Exception as error:  # each driver has its own
@@ -92,6 +93,11 @@ class Warehouse:
         self._secrets = _secrets(parsed)
         # Without a pool, so that what is closed is gone.
         return create_engine(parsed, poolclass=NullPool)
+
+    def _run(self, statement: str, **parameters: Any) -> "CursorResult[Any]":
+        from sqlalchemy import text
+
+        return self._connection.execute(text(statement), parameters, execution_options={"yield_per": PARTITION})
 
     def _position_of(self, cursor: str, names: Sequence[str]) -> int:
         found = [position for position, name in enumerate(names) if name.lower() == cursor.lower()]
@@ -150,23 +156,21 @@ class Warehouse:
         self._is_closed = True
         # A thread that waits for the warehouse is not waited for: it closes when it has its rows.
         if self._in_use.acquire(blocking=False):
-            self._opened.close()
+            if cursor := self._result.cursor:
+                with suppress(Exception):  # of which SQLAlchemy would log the traceback, where the connection is cut
+                    cursor.close()
+            self._connection.close()
 
     def _unreadable(self, error: Exception) -> LoadError:
         return LoadError(f"{self.name}: cannot be read: {self._reason(error)}.")
 
     def _reason(self, error: Exception) -> str:
-        """The driver's words on one line: SQLAlchemy's have the statement and its values too."""
-        text = str(getattr(error, "orig", None) or error) or type(error).__name__
+        """The driver's words on one line; SQLAlchemy would add the statement with its values."""
+        driver = getattr(error, "orig", None)
+        text = " ".join(map(str, driver.args)) if driver else str(error)
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return " ".join(text.split()).rstrip(".")
-
-
-def _run(connection: "Connection", statement: str, **parameters: Any) -> "CursorResult[Any]":
-    from sqlalchemy import text
-
-    return connection.execute(text(statement), parameters, execution_options={"yield_per": PARTITION})
+        return " ".join(text.split()).rstrip(".") or type(error).__name__
 
 
 def _escaped(sql: str) -> str:
@@ -176,8 +180,8 @@ def _escaped(sql: str) -> str:
 
 def _secrets(url: "URL") -> list[str]:
     """The password of a URL and the values of its parameters that are not to be told."""
-    hidden = chain.from_iterable(values for name, values in url.normalized_query.items() if _SECRET.search(name))
-    return [secret for secret in (url.password, *hidden) if secret]
+    hidden = [[value] if isinstance(value, str) else value for name, value in url.query.items() if _SECRET.search(name)]
+    return [secret for secret in (url.password, *chain.from_iterable(hidden)) if secret]
 
 
 def _shown(value: object) -> str:
