@@ -440,9 +440,9 @@ def test_a_table_that_is_not_there_is_told_in_the_words_of_the_driver(sqlite: UR
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("nosuch://u:geheim@h/d", "cannot be read: Can't load plugin: sqlalchemy.dialects:nosuch."),
-        ("sqlite+nosuch:///x", "cannot be read: Can't load plugin: sqlalchemy.dialects:sqlite.nosuch."),
-        ("oracle+oracledb://u:geheim@h/d", "cannot be read: No module named 'oracledb'."),
+        ("nosuch://u:geheim@h/d", "cannot be read: the package with SQLAlchemy's dialect nosuch is not installed: pip install it."),
+        ("sqlite+nosuch:///x", "cannot be read: the package with SQLAlchemy's dialect sqlite+nosuch is not installed: pip install it."),
+        ("oracle+oracledb://u:geheim@h/d", "cannot be read: oracledb is not installed: pip install it."),
         ("postgresql+psycopg://u:ge@heim@h/d", "URL: write an @ in the password as %40."),
         *(
             (url, "URL: expected one such as dialect+driver://user:password@host/database, "

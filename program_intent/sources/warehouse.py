@@ -73,6 +73,7 @@ class Warehouse:
     def _engine(self, url: str) -> "Engine":
         try:
             from sqlalchemy import Engine, create_engine, make_url
+            from sqlalchemy.exc import NoSuchModuleError
             from sqlalchemy.pool import NullPool
         except ModuleNotFoundError as error:
             remedy = "pip install 'program-intent[warehouse]'"
@@ -91,8 +92,12 @@ class Warehouse:
         if "@" in (parsed.host or ""):
             raise LoadError(f"{self.name}: URL: write an @ in the password as %40.")
         self._secrets = _secrets(parsed)
-        # Without a pool, so that what is closed is gone.
-        return create_engine(parsed, poolclass=NullPool)
+        try:
+            # Without a pool, so that what is closed is gone.
+            return create_engine(parsed, poolclass=NullPool)
+        except (NoSuchModuleError, ModuleNotFoundError) as error:
+            needed = getattr(error, "name", None) or f"the package with SQLAlchemy's dialect {parsed.drivername}"
+            raise LoadError(f"{self.name}: cannot be read: {needed} is not installed: pip install it.") from error
 
     def _run(self, statement: str, **parameters: Any) -> "CursorResult[Any]":
         from sqlalchemy import text
