@@ -25,7 +25,13 @@ from program_intent.sources.cursors import Cursor, dump, highest, load, lowered
 from program_intent.sources.warehouse import PARTITION, Warehouse
 from tests.reports import PROGRAM, ROOT
 
+pytestmark = pytest.mark.skipif(
+    test_settings.ENGINE != "sqlite",
+    reason="warehouses are read the same whatever the app's own database is: tested once, with ENGINE=sqlite",
+)
+
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
+NO_DIALECT = "cannot be read: the package with SQLAlchemy's dialect {} is not installed: pip install it."
 # What each row has besides a learner and a cursor.
 OTHERS = f"'{PROGRAM}' AS program_uuid, 'VISITED' AS intent_reason, 'MAYBE' AS certainty, 'now' AS effective_time"
 
@@ -440,8 +446,8 @@ def test_a_table_that_is_not_there_is_told_in_the_words_of_the_driver(sqlite: UR
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("nosuch://u:geheim@h/d", "cannot be read: the package with SQLAlchemy's dialect nosuch is not installed: pip install it."),
-        ("sqlite+nosuch:///x", "cannot be read: the package with SQLAlchemy's dialect sqlite+nosuch is not installed: pip install it."),
+        ("nosuch://u:geheim@h/d", NO_DIALECT.format("nosuch")),
+        ("sqlite+nosuch:///x", NO_DIALECT.format("sqlite+nosuch")),
         ("oracle+oracledb://u:geheim@h/d", "cannot be read: oracledb is not installed: pip install it."),
         ("postgresql+psycopg://u:ge@heim@h/d", "URL: write an @ in the password as %40."),
         *(
