@@ -20,6 +20,7 @@ from pytest_django import Settings
 from program_intent import api
 from program_intent.data import SyncReport
 from program_intent.exceptions import LoadError, SyncBusy
+from program_intent.intake.lease import Lease
 from program_intent.intake.sync import Sync
 from program_intent.models import Checkpoint, ProgramIntent, RejectedIntent, Run
 from program_intent.signals import run_finished
@@ -226,6 +227,25 @@ def test_a_lease_stolen_in_mid_run_stores_nothing_more(warehouse: Warehouse, mon
         sync(progress=steal)
     assert ProgramIntent.objects.count() == Run.objects.get().created > 0
     assert Checkpoint.objects.get().owner == "thief"
+
+
+def test_a_run_that_was_taken_over_stays_as_it_was_ended(warehouse: Warehouse) -> None:
+    warehouse.add(*range(1, LEARNERS + 1))
+    told: list[Run] = []
+
+    def note(run: Run, **kwargs: Any) -> None:
+        told.append(run)
+
+    def take_over(report: Any) -> None:
+        Lease("reports", using="default").take(by="another", take_over=True)
+
+    run_finished.connect(note)
+    try:
+        with pytest.raises(SyncBusy):
+            sync(progress=take_over)
+    finally:
+        run_finished.disconnect(note)
+    assert [(run.status, run.message, run.created) for run in told] == [("stopped", "Taken over by another.", LEARNERS)]
 
 
 # The command

@@ -44,15 +44,17 @@ class OpenRun:
     def end(
         self, counts: LoadReport, status: RunStatus, *, message: str = "", files: Sequence[dict[str, Any]] = ()
     ) -> None:
-        """Write how the run ended, and tell whoever listens once that is committed."""
+        """Write how the run ended, unless another ended it, and tell whoever listens once that is committed."""
         values = {"status": status.value, "message": self._spelled("message", message), "finished": timezone.now()}
-        self._write(counts, **values, files=list(files))
+        if not self._write(counts, **values, files=list(files)):
+            return
         level = logging.INFO if status == RunStatus.FINISHED else logging.ERROR
         self._log(level, status.value, counts=_counts(counts), files=list(files), reason=values["message"])
         transaction.on_commit(partial(_tell, self._runs.filter(pk=self.key)), using=self._using)
 
-    def _write(self, counts: LoadReport, **values: Any) -> None:
-        self._runs.filter(pk=self.key).update(updated=timezone.now(), **_counts(counts), **values)
+    def _write(self, counts: LoadReport, **values: Any) -> bool:
+        mine = self._runs.filter(pk=self.key, status=RunStatus.RUNNING.value)
+        return bool(mine.update(updated=timezone.now(), **_counts(counts), **values))
 
     def _log(self, level: int, what: str, **more: Any) -> None:
         self._logger.log(level, "Run %s %s", self.key, what, extra={"run": self.key, **more})
