@@ -53,7 +53,7 @@ def _started(directory: str, options: tuple[str, ...]) -> tuple[int, "subprocess
     install, serve = [[_find(name) or name, *common] for name in _PROGRAMS]
     with Path(directory, "log").open("wb") as log:
         subprocess.run([*install, "--auth-root-authentication-method=normal"], check=True, stdout=log, stderr=log)
-        port = _free_port()
+        port = free_port()
         own = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={directory}/socket"]
         process = subprocess.Popen([*serve, *own, *options], stdout=log, stderr=log)
     deadline = time.monotonic() + _STARTS_WITHIN
@@ -65,6 +65,6 @@ def _started(directory: str, options: tuple[str, ...]) -> tuple[int, "subprocess
     raise ChildProcessError("mariadbd does not answer")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])

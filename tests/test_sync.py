@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -124,6 +125,17 @@ def test_a_changed_query_reads_all_again_and_says_so(warehouse: Warehouse, setti
     assert counts(sync()) == (1, 0, 1, 0)
 
 
+def test_a_changed_query_that_finds_nothing_yet_has_no_cursor_of_the_old_one(
+    warehouse: Warehouse, settings: Settings
+) -> None:
+    warehouse.add(1, loaded_at=T0 + timedelta(days=5))
+    sync()
+    configure(settings, warehouse, QUERY="SELECT * FROM intents WHERE user_id = 2")
+    assert counts(sync()) == (0, 0, 0, 0)
+    warehouse.add(2)
+    assert counts(sync()) == (1, 1, 0, 0)
+
+
 def test_without_a_cursor_all_is_read_each_time(warehouse: Warehouse, settings: Settings) -> None:
     configure(settings, warehouse, CURSOR=None)
     warehouse.add(1, 2)
@@ -135,6 +147,19 @@ def test_a_sync_that_reads_nothing_leaves_no_run_but_says_when_it_looked(warehou
     assert counts(sync()) == (0, 0, 0, 0)
     assert not Run.objects.exists()
     assert Checkpoint.objects.get().checked
+
+
+def test_a_sync_that_finds_nothing_asks_the_database_of_the_app_little(warehouse: Warehouse) -> None:
+    warehouse.add(1, "x")
+    sync()
+    Checkpoint.objects.update(cursor="text 2026-11-25 00:00:00")
+    with CaptureQueriesContext(connection) as asked:
+        assert counts(sync()) == (0, 0, 0, 0)
+    assert len(asked) <= 8, [each["sql"] for each in asked]
+    Checkpoint.objects.update(retried=None)
+    with CaptureQueriesContext(connection) as asked:
+        assert counts(sync()) == (0, 0, 0, 0)
+    assert len(asked) <= 12, [each["sql"] for each in asked]
 
 
 def test_a_sync_leaves_a_run_that_its_intents_name(warehouse: Warehouse) -> None:

@@ -95,7 +95,7 @@ class Load:
         for batch in self._made_ahead(self._batches(sources)):
             with self._settling():
                 self._settle(batch)
-            self._progress(self.counts)
+                self._progress(self.counts)
 
     def _batches(self, sources: Iterable[Source]) -> Iterator[Batch]:
         batch = Batch()

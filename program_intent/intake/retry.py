@@ -1,13 +1,14 @@
 """What was refused is tried again: whose learner is known by now comes in."""
 
+from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
+from django.db import transaction
 from django.db.models import QuerySet
 
 from program_intent import conf
 from program_intent.data import LoadReport, RunKind, RunStatus
 from program_intent.intake.batch import Settled
-from program_intent.intake.lease import Lease
 from program_intent.intake.load import Load
 from program_intent.intake.refused import RefusedRows, kept_of_known_learners
 from program_intent.intake.runs import OpenRun
@@ -15,10 +16,12 @@ from program_intent.intake.writers import Storing
 from program_intent.models import RejectedIntent
 
 
-def retry(rows: "QuerySet[RejectedIntent]", *, source: str, by: str, lease: Lease | None = None) -> LoadReport:
-    """Store those of a source's rejected rows that can be by now, as a run of their own if there are any.
+def retry(
+    rows: "QuerySet[RejectedIntent]", *, source: str, by: str, first: Callable[..., None] = lambda **values: None
+) -> LoadReport:
+    """Store those of a source's rejected rows that can be by now, as a run of their own if there is one.
 
-    :raises SyncBusy: the lease is another's by now.
+    ``first`` is called first in each transaction, and with the run in that which begins it.
     """
     using = rows.db
     refused = RefusedRows(source, using=using)
@@ -27,9 +30,10 @@ def retry(rows: "QuerySet[RejectedIntent]", *, source: str, by: str, lease: Leas
     def run_key() -> int:
         nonlocal run
         if run is None:
-            run = OpenRun(RunKind.RETRY, using=using, by=by, source=source)
-            if lease:
-                lease.write(run=run.key)
+            with transaction.atomic(using=using):
+                opened = OpenRun(RunKind.RETRY, using=using, by=by, source=source)
+                first(run=opened.key)
+            run = opened
         return run.key
 
     def note(settled: Settled) -> None:
@@ -41,7 +45,7 @@ def retry(rows: "QuerySet[RejectedIntent]", *, source: str, by: str, lease: Leas
     load = Load(
         using=using,
         zone=ZoneInfo(zone) if zone else None,
-        writer=Storing(run_key, lease.write if lease else None),
+        writer=Storing(run_key, first),
         max_rejects=None,
         reject=lambda reject: None,
         progress=lambda counts: None,

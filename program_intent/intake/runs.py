@@ -16,6 +16,7 @@ from program_intent.intake.batch import Settled
 from program_intent.models import ProgramIntent, Run
 from program_intent.models.intent import engine_of
 from program_intent.signals import run_finished
+from program_intent.store.retrying import drop_lost_connection
 
 _LOGGERS = {
     RunKind.FILE: logging.getLogger("program_intent.load"),
@@ -45,6 +46,8 @@ class OpenRun:
         self, counts: LoadReport, status: RunStatus, *, message: str = "", files: Sequence[dict[str, Any]] = ()
     ) -> None:
         """Write how the run ended, unless another ended it, and tell whoever listens once that is committed."""
+        if status == RunStatus.STOPPED:  # it may be because the connection was lost
+            drop_lost_connection(self._using)
         values = {"status": status.value, "message": self._spelled("message", message), "finished": timezone.now()}
         if not self._write(counts, **values, files=list(files)):
             return

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db import router
+from django.db import router, transaction
 from django.utils import timezone
 
 from program_intent import conf
@@ -28,6 +28,7 @@ from program_intent.intake.writers import Foretelling, Storing
 from program_intent.models import Checkpoint, ProgramIntent
 from program_intent.sources import cursors
 from program_intent.sources.warehouse import Warehouse
+from program_intent.store.retrying import drop_lost_connection
 from program_intent.validation.learners import field_meant
 from program_intent.validation.values import Refused
 
@@ -76,6 +77,7 @@ class Sync:
         self._waiting: Callable[[Future[Any]], Any] = Future.result if dry_run else self._lease.waiting
         self._refused = RefusedRows(source, using=self._using)
         self._run: OpenRun | None = None
+        self._counts = LoadReport(0, 0, 0, 0, 0.0, dry_run)
         self._new: list[Reject] = []
         self._new_rejects = 0
         self._cursor: Any = None
@@ -88,19 +90,32 @@ class Sync:
         """
         if self._dry_run:
             checkpoint = Checkpoint.objects.using(self._using).filter(source=self._source).first()
-            return self._load(checkpoint or Checkpoint())
-        checkpoint = self._lease.take(by=self._by, take_over=self._take_over)
+            self._load(checkpoint or Checkpoint())
+            return self.report
         try:
-            report = self._load(checkpoint)
+            checkpoint = self._lease.take(by=self._by, take_over=self._take_over)
+            self._load(checkpoint)
             self._retry(checkpoint)
             self._refused.forget()
+            self._lease.release(checked=timezone.now(), **self._reached())
         except BaseException:
+            drop_lost_connection(self._using)
             self._lease.release()
             raise
-        self._lease.release(checked=timezone.now(), **self._reached())
-        return report
+        return self.report
 
-    def _load(self, checkpoint: Checkpoint) -> SyncReport:
+    @property
+    def report(self) -> SyncReport:
+        """What was done, also by a sync that was stopped."""
+        return SyncReport(
+            **asdict(self._counts),
+            source=self._source,
+            new_rejects=self._new_rejects,
+            cursor=None if self._cursor is None else str(self._cursor),
+            reread=self._reread,
+        )
+
+    def _load(self, checkpoint: Checkpoint) -> None:
         self._begin_at(checkpoint)
         after = None if self._reread or self._cursor is None else cursors.lowered(self._cursor, self._lag(self._cursor))
         settings = self._settings
@@ -127,15 +142,9 @@ class Sync:
                 message = str(error)
                 raise
             finally:
+                self._counts = load.counts
                 if self._run:
-                    self._run.end(load.counts, status, message=message)
-        return SyncReport(
-            **asdict(load.counts),
-            source=self._source,
-            new_rejects=self._new_rejects,
-            cursor=None if self._cursor is None else str(self._cursor),
-            reread=self._reread,
-        )
+                    self._run.end(self._counts, status, message=message)
 
     def _begin_at(self, checkpoint: Checkpoint) -> None:
         """Where the source is read from."""
@@ -158,8 +167,10 @@ class Sync:
     def _run_key(self) -> int:
         """Of the run, which a sync that reads nothing does not leave."""
         if self._run is None:
-            self._run = OpenRun(RunKind.WAREHOUSE, using=self._using, by=self._by, source=self._source)
-            self._lease.write(run=self._run.key)
+            with transaction.atomic(using=self._using):  # or a run that is killed between them is nobody's
+                run = OpenRun(RunKind.WAREHOUSE, using=self._using, by=self._by, source=self._source)
+                self._lease.write(run=run.key)
+            self._run = run
         return self._run.key
 
     def _note(self, settled: Settled) -> None:
@@ -205,8 +216,8 @@ class Sync:
         if checkpoint.retried and self._started - checkpoint.retried < RETRIED_AFTER:
             return
         self._lease.write(retried=self._started)
-        unknown = self._refused.rows.filter(error__startswith="learner: ")
-        retry(unknown, source=self._source, by=self._by, lease=self._lease)
+        rows = self._refused.rows.filter(error__startswith="learner: ")
+        retry(rows, source=self._source, by=self._by, first=self._lease.write)
 
 
 def _settings(source: str) -> dict[str, Any]:

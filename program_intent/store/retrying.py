@@ -1,4 +1,4 @@
-"""Transactions that are done again where the database says that this may help."""
+"""Transactions that are done again, and connections that are made anew, where this may help."""
 
 import random
 import time
@@ -12,6 +12,13 @@ from program_intent import engines
 
 T = TypeVar("T")
 _ATTEMPTS = 8
+
+
+def drop_lost_connection(using: str) -> None:
+    """So that the next statement opens another; not inside the caller's transaction, which would be lost."""
+    connection = connections[using]
+    if connection.autocommit and not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
 
 
 def retrying(using: str, work: Callable[[], T], *, is_one_statement: bool = False) -> T:

@@ -94,11 +94,12 @@ class Command(BaseCommand):
     def _sync_all(self, names: Iterable[str], options: dict[str, Any], stack: ExitStack) -> None:
         report, rejects = (_output(stack, options, each) for each in ("report", "rejects"))
         self._write_reject: Any = None
-        started, told, failures = timezone.now(), [], {}
+        self._told: dict[str, SyncReport] = {}
+        started, failures = timezone.now(), {}
         for name in names:
             try:
                 with ended_in_one_line():
-                    told.append(self._sync(name, options, rejects))
+                    self._sync(name, options, rejects)
             except CommandError as error:
                 failures[name] = error
                 self.stderr.write(f"{error}")
@@ -109,14 +110,15 @@ class Command(BaseCommand):
                 outputs.rejects_writer(rejects, "learner")
             with outputs.writing(rejects.name):
                 rejects.flush()
+        told = self._told.values()
         created, new_rejects = sum(each.created for each in told), sum(each.new_rejects for each in told)
         ending = _ending(failures, new_rejects, created, options)
         if report:
-            outputs.write_report(report, _report(told, failures, started, options, str(ending or "")))
+            outputs.write_report(report, _report(self._told, failures, started, options, str(ending or "")))
         if ending:
             raise ending
 
-    def _sync(self, name: str, options: dict[str, Any], rejects: IO[str] | None) -> SyncReport:
+    def _sync(self, name: str, options: dict[str, Any], rejects: IO[str] | None) -> None:
         shown = outputs.ShownRejects(self.stderr)
 
         def reject(row: Reject) -> None:
@@ -158,13 +160,13 @@ class Command(BaseCommand):
             with bar, tuned():
                 counts = sync.run()
         finally:
+            self._told[name] = sync.report
             shown.tell_the_rest()
         if options["verbosity"]:
             values = {name: value for name, value in asdict(counts).items() if value not in ("", None)}
             outputs.tell(self.stdout, outputs.as_table({"source": values.pop("source"), **values}))
             if options["compare"]:
                 outputs.tell(self.stdout, _compared(told))
-        return counts
 
 
 def _ending(
@@ -185,14 +187,17 @@ def _ending(
 
 
 def _report(
-    told: list[SyncReport], failures: dict[str, CommandError], started: Any, options: dict[str, Any], message: str
+    told: dict[str, SyncReport], failures: dict[str, CommandError], started: Any, options: dict[str, Any], message: str
 ) -> dict[str, Any]:
     """The keys of a load's report, with those of each source."""
     names = ("read", "created", "duplicate", "rejected", "seconds")
-    sums = {name: round(sum(getattr(each, name) for each in told), 3) for name in names}
+    sums = {name: round(sum(getattr(each, name) for each in told.values()), 3) for name in names}
     moments = {"started": started.isoformat(), "finished": timezone.now().isoformat()}
-    sources = [asdict(each) | {"status": "finished", "message": ""} for each in told]
-    sources += [{"source": name, "status": "stopped", "message": str(error)} for name, error in failures.items()]
+    sources = [
+        {"source": name, **(asdict(told[name]) if name in told else {})}
+        | {"status": "stopped" if name in failures else "finished", "message": str(failures.get(name, ""))}
+        for name in dict.fromkeys((*told, *failures))
+    ]
     status = "stopped" if failures else "finished"
     dry_run = options["dry_run"] or options["compare"]
     return {**sums, "dry_run": dry_run, **moments, "sources": sources, "status": status, "message": message}
