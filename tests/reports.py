@@ -13,6 +13,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.core.management.color import no_style
+from django.db import connection
 
 import test_settings
 from program_intent.models import ProgramIntent
@@ -62,6 +64,9 @@ def make_learners(count: int) -> None:
     """Users with the primary keys from 1 and the names learner1, learner2 and so on."""
     users = get_user_model()
     users.objects.bulk_create(users(pk=key, username=f"learner{key}") for key in range(1, count + 1))
+    with connection.cursor() as cursor:
+        for sql in connection.ops.sequence_reset_sql(no_style(), [users]):  # or PostgreSQL gives these keys again
+            cursor.execute(sql)
 
 
 def load(*arguments: object, **options: Any) -> Loaded:
