@@ -359,7 +359,7 @@ def test_a_sync_can_be_interrupted_while_the_warehouse_thinks(
 
 
 def expect_interrupted(loaded: Loaded, report: Path, count: int) -> None:
-    message = "Interrupted; what was stored stays, and the load can be run again."
+    message = "Interrupted; what was stored stays, and the sync can be run again."
     assert (loaded.status, loaded.message, loaded.stderr) == (1, "reports failed.", message)
     told = json.loads(report.read_text())
     assert (told["status"], told["message"], told["created"]) == ("stopped", "reports failed.", count)

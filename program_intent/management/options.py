@@ -70,13 +70,13 @@ def in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def ended_in_one_line() -> Iterator[None]:
-    """Whatever stops a load ends the command with exit status 1."""
+def ended_in_one_line(what: str = "load") -> Iterator[None]:
+    """Whatever stops it ends the command with exit status 1."""
     try:
         with in_one_line():
             yield
     except KeyboardInterrupt as error:
-        raise CommandError("Interrupted; what was stored stays, and the load can be run again.") from error
+        raise CommandError(f"Interrupted; what was stored stays, and the {what} can be run again.") from error
 
 
 def progress_is_hidden(options: dict[str, Any]) -> bool:

@@ -78,7 +78,7 @@ class Command(BaseCommand):
             return
         if options["json"] or options["max_lag"] is not None:
             raise CommandError("--json and --max-lag go with --status.", returncode=WRONG_USAGE)
-        with ended_in_one_line(), ExitStack() as stack:
+        with ended_in_one_line("sync"), ExitStack() as stack:
             stack.enter_context(terminable())
             self._sync_all(dict.fromkeys(names), options, stack)
 
@@ -98,7 +98,7 @@ class Command(BaseCommand):
         started, failures = timezone.now(), {}
         for name in names:
             try:
-                with ended_in_one_line():
+                with ended_in_one_line("sync"):
                     self._sync(name, options, rejects)
             except CommandError as error:
                 failures[name] = error
