@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from io import StringIO
@@ -46,6 +48,9 @@ class Warehouse:
             "CREATE TABLE intents (user_id, program_uuid, reason, certainty, effective_time, loaded_at TIMESTAMP)"
         )
 
+    def close(self) -> None:
+        self._connection.close()
+
     def add(self, *learners: object, loaded_at: Any = T0, reason: str = "BOUGHT", **changes: Any) -> None:
         at = loaded_at.strftime("%Y-%m-%d %H:%M:%S") if isinstance(loaded_at, datetime) else loaded_at
         row = {
@@ -61,11 +66,11 @@ class Warehouse:
 
 
 @pytest.fixture
-def warehouse(tmp_path: Path, settings: Settings) -> Warehouse:
+def warehouse(tmp_path: Path, settings: Settings) -> Iterator[Warehouse]:
     make_learners(LEARNERS)
-    found = Warehouse(tmp_path / "warehouse.sqlite3")
-    configure(settings, found)
-    return found
+    with closing(Warehouse(tmp_path / "warehouse.sqlite3")) as found:
+        configure(settings, found)
+        yield found
 
 
 def configure(settings: Settings, warehouse: Warehouse, **changes: Any) -> None:

@@ -474,7 +474,7 @@ def fails() -> Engine:
 
 
 def in_memory() -> Engine:
-    return create_engine("sqlite://")
+    return create_engine("sqlite://", poolclass=NullPool)
 
 
 def test_a_function_of_the_host_makes_the_engine() -> None:
