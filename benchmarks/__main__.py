@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 SMALL_TABLE, LARGE_TABLE = 100_000, 10_000_000
 ROWS = {"postgresql": 2_000_000, "mariadb": 1_000_000, "sqlite": 1_000_000}
-NAMES = ("load", "growth", "spellings", "judge", "read", "cohorts", "write", "locks", "sync", "against")
+NAMES = ("load", "growth", "spellings", "judge", "read", "cohorts", "write", "locks", "sync", "runs", "against")
 # What a benchmark starts as a process of its own.
 PARTS = ("child", "tool", "fill", "side")
 
@@ -60,7 +60,7 @@ def run_part(name: str, arguments: list[str]) -> None:
 
 
 def run(options: argparse.Namespace) -> "list[Result]":
-    from benchmarks import against, cohorts, judge, load, locks, read, spellings, sync, write
+    from benchmarks import against, cohorts, judge, load, locks, read, runs, spellings, sync, write
 
     rows, repeats = options.rows or ROWS[options.engine], options.repeats or 3
     match options.name:
@@ -80,6 +80,8 @@ def run(options: argparse.Namespace) -> "list[Result]":
             return write.writes(calls=300)
         case "locks":
             return locks.locks(options.rows or 1_000_000)
+        case "runs":
+            return runs.runs(options.rows or 600_000, options.repeats or 7)
         case "sync":
             return sync.syncs(options.rows or 1_000_000, repeats)
         case _:
