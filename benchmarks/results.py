@@ -83,8 +83,10 @@ def machine() -> str:
 def server() -> str:
     from django.db import connection
 
-    query = "SELECT sqlite_version()" if connection.vendor == "sqlite" else "SELECT version()"
-    with connection.cursor() as cursor:
+    is_file = connection.vendor == "sqlite"
+    query = "SELECT sqlite_version()" if is_file else "SELECT version()"
+    # Of the server: the database of a benchmark may be one of its own.
+    with connection.cursor() if is_file else connection._nodb_cursor() as cursor:
         cursor.execute(query)
         version = str(cursor.fetchone()[0]).split(" on ")[0]
         return f"{connection.display_name} {version.removeprefix(connection.display_name).strip()}"
