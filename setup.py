@@ -6,12 +6,14 @@ from setuptools import find_packages, setup
 # Read as text: importing the package would need Django, which a build does not have.
 VERSION = re.search(r'^__version__ = "(.+)"$', Path("program_intent/__init__.py").read_text(), re.MULTILINE)
 assert VERSION, "program_intent/__init__.py has no __version__"
+# On a package index a link into the repository leads nowhere: the path stands beside its words there.
+README = re.sub(r"`([^`<]+?) <((?!https?:)[^>]+)>`_", r"\1 (\2)", Path("README.rst").read_text(encoding="utf-8"))
 
 setup(
     name="program-intent",
     version=VERSION[1],
     description="Append-only record of which learners intend to complete which programs, for Django",
-    long_description=Path("README.rst").read_text(encoding="utf-8"),
+    long_description=README,
     long_description_content_type="text/x-rst",
     license_expression="Apache-2.0",
     license_files=["LICENSE.txt"],

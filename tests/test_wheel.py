@@ -1,6 +1,7 @@
 """The built wheel in clean environments, with a freshly generated project and no source tree at hand."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,6 +111,14 @@ def test_the_wheel_carries_every_module_the_type_marker_and_the_licence(wheel: P
     assert modules <= names
     assert "program_intent/py.typed" in names
     assert any(name.endswith(".dist-info/licenses/LICENSE.txt") for name in names)
+
+
+def test_no_link_of_its_description_leads_nowhere_on_a_package_index(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        description = archive.read(name).decode()
+    assert "Quickstart (docs/quickstart.rst)" in description
+    assert [link for link in re.findall(r"<([^>\s]+)>`__?", description) if not link.startswith("http")] == []
 
 
 def test_a_fresh_host_passes_the_checks_and_has_no_migration_to_make(host: Host) -> None:
