@@ -8,8 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -32,18 +31,16 @@ from tests.reports import (
     ROOT,
     Loaded,
     StoredRow,
-    finished,
     make_learners,
     many,
     process_environment,
     stored,
 )
+from tests.test_load_processes import LIMIT, end, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 needs_postgresql = pytest.mark.skipif(bool(private_postgresql.why_not()), reason=private_postgresql.why_not())
 
-# A process that hangs fails its test instead of the whole run.
-LIMIT = 100
 BATCH = 1000
 ROWS = many(5 * BATCH)
 T0 = datetime(2025, 1, 1)  # noqa: DTZ001
@@ -154,18 +151,6 @@ def wait_for_pause(process: "subprocess.Popen[bytes]") -> None:
 def go_on(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdin
     process.stdin.write(b"\n")
-
-
-def end(process: "subprocess.Popen[bytes]") -> Loaded:
-    stdout, stderr = process.communicate(timeout=LIMIT)
-    return finished(process.returncode, stdout.decode(), stderr.decode())
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def cursor_of(count: int) -> str:

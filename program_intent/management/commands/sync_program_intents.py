@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import UTC, timedelta
+from functools import partial
 from typing import IO, Any
 from uuid import UUID
 
@@ -120,18 +121,6 @@ class Command(BaseCommand):
 
     def _sync(self, name: str, options: dict[str, Any], rejects: IO[str] | None) -> None:
         shown = outputs.ShownRejects(self.stderr)
-
-        def reject(row: Reject) -> None:
-            if not rejects:
-                shown(row)
-                return
-            if self._write_reject is None:
-                self._write_reject = outputs.rejects_writer(rejects, row.source.learner_name), row.source.learner_name
-            write, learner_name = self._write_reject
-            if learner_name != row.source.learner_name:
-                raise LoadError(f"{rejects.name}: cannot hold the rejects of sources that name learners differently.")
-            write(row)
-
         told: Counter[tuple[UUID, str, bool]] = Counter()
 
         def foretold(new: Iterable[Spelled], stored: Iterable[Spelled]) -> None:
@@ -151,7 +140,7 @@ class Command(BaseCommand):
             dry_run=options["dry_run"] or options["compare"],
             take_over=options["take_over"],
             max_rejects=options["max_rejects"],
-            reject=reject,
+            reject=partial(self._write, rejects) if rejects else shown,
             progress=progress,
             settling=finishing,
             foretold=foretold if options["compare"] else lambda new, stored: None,
@@ -167,6 +156,16 @@ class Command(BaseCommand):
             outputs.tell(self.stdout, outputs.as_table({"source": values.pop("source"), **values}))
             if options["compare"]:
                 outputs.tell(self.stdout, _compared(told))
+
+    def _write(self, rejects: IO[str], row: Reject) -> None:
+        """Into the file of all sources, whose column of learners bears the name it has in the first that rejects."""
+        learner_name = row.source.learner_name
+        if self._write_reject is None:
+            self._write_reject = outputs.rejects_writer(rejects, learner_name), learner_name
+        write, name_there = self._write_reject
+        if name_there != learner_name:
+            raise LoadError(f"{rejects.name}: cannot hold the rejects of sources that name learners differently.")
+        write(row)
 
 
 def _ending(
