@@ -337,6 +337,8 @@ def test_one_source_that_fails_does_not_keep_the_others_out(warehouse: Warehouse
 def test_wrong_usage_ends_with_2(warehouse: Warehouse) -> None:
     assert command("other")[:2] == (2, "No source is called other. Known: reports.")
     assert command("--json")[0] == 2
+    with pytest.raises(CommandError, match=r"No source is called other\. Known: reports\."):
+        call_command("retry_rejected_program_intents", "--source", "other")
     with pytest.raises(CommandError, match="expected a duration such as"):
         call_command("sync_program_intents", "--max-lag", "soon")
 

@@ -5,14 +5,14 @@ import getpass
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
-from program_intent.exceptions import InvalidIntent, LoadError
+from program_intent.exceptions import InvalidIntent, LoadError, printable
 from program_intent.models.run import LONGEST_BY
 
 # 1, Django's own, is what could not run or was stopped.
@@ -23,6 +23,13 @@ def count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"expected a number from 0, not {text!r}.")
     return int(text)
+
+
+def refuse_unknown_sources(names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            told = ", ".join(known) or "none"
+            raise CommandError(f"No source is called {printable(name)}. Known: {told}.", returncode=WRONG_USAGE)
 
 
 def add_moments(parser: CommandParser) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import router
 
+from program_intent import conf
 from program_intent.intake.refused import RefusedRows
 from program_intent.intake.retry import retry
 from program_intent.management import outputs
-from program_intent.management.options import add_by, ended_in_one_line
+from program_intent.management.options import add_by, ended_in_one_line, refuse_unknown_sources
 from program_intent.management.process import terminable
 from program_intent.models import ProgramIntent, RejectedIntent
 
@@ -26,8 +27,11 @@ class Command(BaseCommand):
         using = router.db_for_write(ProgramIntent)
         kept = RejectedIntent.objects.using(using)
         with ended_in_one_line(), terminable():
-            names = kept.order_by("source").values_list("source", flat=True).distinct()
-            for name in [options["source"]] if options["source"] else list(names):
+            names = list(kept.order_by("source").values_list("source", flat=True).distinct())
+            if options["source"]:
+                refuse_unknown_sources([options["source"]], sorted({*names, *conf.sources()}))
+                names = [options["source"]]
+            for name in names:
                 counts = asdict(retry(kept.filter(source=name), source=name, by=options["by"]))
                 told = {each: counts[each] for each in ("read", "created", "duplicate", "rejected")}
                 if options["purge"]:

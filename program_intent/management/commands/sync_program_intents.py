@@ -33,6 +33,7 @@ from program_intent.management.options import (
     ended_in_one_line,
     in_one_line,
     progress_is_hidden,
+    refuse_unknown_sources,
 )
 from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import Checkpoint, ProgramIntent, RejectedIntent
@@ -67,10 +68,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         self.stderr = OutputWrapper(outputs.Heard(self.stderr._out))  # type: ignore[arg-type]  # it needs no more
         names = options["sources"] or list(conf.sources())
-        for name in names:
-            if name not in conf.sources():
-                known = ", ".join(conf.sources()) or "none"
-                raise CommandError(f"No source is called {printable(name)}. Known: {known}.", returncode=WRONG_USAGE)
+        refuse_unknown_sources(names, conf.sources())
         if not names:
             raise CommandError('PROGRAM_INTENT["SOURCES"] names no source.')
         if options["status"]:
