@@ -61,9 +61,12 @@ def record(learner: User) -> Intent:
 
 
 def follow(after: str | None = None, limit: int = 1000) -> list[Intent]:
-    """Page by page, until one is empty."""
+    """Page by page, until one is empty and leaves the cursor where it was.
+
+    MariaDB lists a statement for a moment after its client has the answer, so a page may wait for who has ended.
+    """
     intents: list[Intent] = []
-    while (page := get_intent_changes(after=after, limit=limit)).intents:
+    while (page := get_intent_changes(after=after, limit=limit)).intents or page.cursor != after:
         assert len(page.intents) <= limit
         intents += page.intents
         after = page.cursor
@@ -381,7 +384,10 @@ def test_an_intent_that_is_committed_late_is_not_missed(learner: User, someone: 
     high = record(learner)
     page = get_intent_changes(after=cursor)
     assert page.intents == ()
-    assert get_intent_changes(after=page.cursor) == page, "nothing has changed, and nobody is waited for twice"
+    later = get_intent_changes(after=page.cursor)
+    assert later.intents == ()
+    waited_for, waiting_for = (parse_cursor(at.cursor, known_at=None).writers for at in (page, later))
+    assert waiting_for <= waited_for, "nobody is waited for who began after the fence"
     someone.commit()
     assert follow(page.cursor) == [low, high]
     assert follow(cursor) == [low, high], "whichever cursor is handed in"
