@@ -9,9 +9,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from statistics import median
+from time import process_time
 from typing import Any
 
 import psycopg
+from django.core.management import call_command
 from django.test.utils import override_settings
 
 import test_settings
@@ -19,7 +21,7 @@ from benchmarks import database, generate
 from benchmarks.load import load
 from benchmarks.results import Result, alternate, timed
 from program_intent.api import sync_program_intents
-from program_intent.models import Checkpoint
+from program_intent.models import Checkpoint, ProgramIntent
 
 WAREHOUSE = "program_intent_benchmark_warehouse"
 QUERY = "SELECT learner, program_uuid, reason, certainty, effective_timestamp, loaded_at FROM report"
@@ -33,43 +35,55 @@ def syncs(rows: int, repeats: int) -> list[Result]:
     fill(login, rows)
     url = f"postgresql+psycopg://{server['USER']}:{server['PASSWORD']}@{server['HOST']}:{server['PORT']}/{WAREHOUSE}"
     source = {"URL": url, "QUERY": QUERY, "CURSOR": "loaded_at", "LAG": timedelta()}
+    processor: dict[str, list[float]] = {"file": [], "sync": []}
     with tempfile.TemporaryDirectory() as folder, override_settings(PROGRAM_INTENT={"SOURCES": {"bench": source}}):
         report = Path(folder, "report.csv")
         generate.write_csv(report, rows)
         again: list[float] = []
 
+        def by_file() -> float:
+            return into_empty(partial(load, report), rows, processor["file"])
+
         def by_sync() -> float:
-            passed = into_empty(sync, rows)
+            passed = into_empty(by_command, rows, processor["sync"])
             Checkpoint.objects.update(cursor="")
-            again.append(timed(sync))
+            again.append(timed(by_command))
             return passed
 
-        into_empty(partial(load, report), rows)  # the first of all warms the server
-        times = alternate(repeats, file=lambda: into_empty(partial(load, report), rows), sync=by_sync)
-        idle = median(timed(sync) for _ in range(10))
+        into_empty(partial(load, report), rows, [])  # the first of all warms the server
+        times = alternate(repeats, file=by_file, sync=by_sync, api=lambda: into_empty(by_api, rows, []))
+        idle = median(timed(by_api) for _ in range(10))
         peak = peak_of_a_process(url)
     what = f"sync {rows:,} rows from PostgreSQL"
     detail = {**times, "again": median(again), "rows": rows}
+    microseconds = {name: median(seconds) / rows * 1e6 for name, seconds in processor.items()}
+    beside = f"beside {microseconds['file']:.1f} of the file"
     return [
         Result(f"{what}, in rates of the same rows as a file", times["file"] / times["sync"], 0.7, True, detail=detail),
+        Result("the same by the API, which leaves the process as it is", times["file"] / times["api"]),
+        Result(f"processor time of the process, a row, {beside}", microseconds["sync"], unit=" µs"),
         Result("the same rows again, time of the first sync", median(again) / times["sync"], 1.0),
         Result("a sync with nothing new", idle, 0.2, unit=" s"),
         Result(f"{what}, peak memory", peak, 200, unit=" MB"),
     ]
 
 
-def sync() -> dict[str, Any]:
-    report = sync_program_intents("bench")
-    return {"created": report.created, "read": report.read}
+def by_command() -> None:
+    call_command("sync_program_intents", verbosity=0, no_progress=True)
 
 
-def into_empty(bring: Callable[[], dict[str, Any]], rows: int) -> float:
+def by_api() -> None:
+    sync_program_intents("bench")
+
+
+def into_empty(bring: Callable[[], Any], rows: int, processor: list[float]) -> float:
     database.empty()
     Checkpoint.objects.all().delete()
-    counts: list[dict[str, Any]] = []
-    passed = timed(lambda: counts.append(bring()))
-    if counts[0]["created"] != rows:
-        sys.exit(f"{counts[0]} instead of {rows:,} created")
+    begun = process_time()
+    passed = timed(bring)
+    processor.append(process_time() - begun)
+    if (created := ProgramIntent.objects.count()) != rows:
+        sys.exit(f"{created:,} instead of {rows:,} created")
     return passed
 
 

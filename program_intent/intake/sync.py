@@ -190,7 +190,7 @@ class Sync:
         """How far all is stored with this batch; never less far than before."""
         if self._settings["CURSOR"] is None:
             return None
-        found = cursors.highest(settled.places(), self._started, self._zone)
+        found = cursors.highest(list(settled.places()), self._started, self._zone)
         if found is None:
             return self._cursor
         cursors.lowered(found, self._lag(found))  # which the next sync is to do: LAG may not fit

@@ -1,7 +1,7 @@
 """The values of a cursor, by which a warehouse orders its rows: times, dates, integers, and texts that are times."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -100,10 +100,9 @@ def is_later_than(value: Cursor | Decimal, moment: datetime, zone: tzinfo | None
     return _in_utc(value if value.tzinfo else value.replace(tzinfo=zone or UTC)) > moment
 
 
-def highest(values: Iterable[Cursor | Decimal | None], start: datetime, zone: tzinfo | None) -> Cursor | None:
+def highest(ascending: Sequence[Cursor | Decimal | None], start: datetime, zone: tzinfo | None) -> Cursor | None:
     """The highest of values of one kind that is not later than the aware ``start``; an aware one in UTC."""
-    comparable: Iterable[Any] = (_comparable(value) for value in values if value is not None)
-    descending = sorted(comparable, reverse=True)
+    descending = (_comparable(value) for value in reversed(ascending) if value is not None)
     return next((value for value in descending if not is_later_than(value, start, zone)), None)
 
 
