@@ -23,14 +23,15 @@ from program_intent.data import (
     SyncReport,
     Unchosen,
 )
-from program_intent.exceptions import InvalidIntent
+from program_intent.exceptions import InvalidIntent, LoadError
 from program_intent.intake.sync import Sync
+from program_intent.models.run import LONGEST_BY
 from program_intent.read import changes, history, latest, many
 from program_intent.read import program as programs_read
 from program_intent.read.parameters import Parameters, knowing_until, read_from, written_to
 from program_intent.store.record import record
 from program_intent.validation.times import parse_timestamp
-from program_intent.validation.values import parse_certainty
+from program_intent.validation.values import parse_certainty, shown
 
 __all__ = [
     "Certainty",
@@ -278,14 +279,17 @@ def explain_latest_certain_intent(
 def sync_program_intents(source: str, *, by: str = "") -> SyncReport:
     """Bring in what is new in a source of ``PROGRAM_INTENT["SOURCES"]``, for a scheduler in the host.
 
-    :param by: who is told to have started it, in its run.
+    :param by: who is told to have started it, in its run; up to 255 characters.
     :raises LoadError: the source is not configured or cannot be read, or breaks off; what was stored stays.
     :raises SyncBusy: another run is at work on it.
     :raises django.db.transaction.TransactionManagementError: inside a transaction, which would undo the checkpoint
         with the rows long after they were read.
     """
-    if connections[written_to()].in_atomic_block:
+    connection = connections[written_to()]
+    if connection.in_atomic_block or not connection.get_autocommit():
         raise TransactionManagementError("sync_program_intents() commits batch by batch: call it outside of one.")
+    if not isinstance(by, str) or len(by) > LONGEST_BY:
+        raise LoadError(f"by: expected a text of up to {LONGEST_BY} characters, not {shown(by)}.")
     return Sync(source, by=by).run()
 
 

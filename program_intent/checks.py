@@ -11,15 +11,15 @@ from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Warning, register
-from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field, Model
+from django.utils.module_loading import import_string
 
-from program_intent.conf import OF_SOURCE, SETTINGS, problems_of_source
+from program_intent.conf import OF_SOURCE, SETTINGS, is_url, problems_of_source
 from program_intent.models import ProgramIntent
 from program_intent.sources.headers import field_named
-from program_intent.validation.learners import is_unique, key_field
+from program_intent.validation.learners import field_problem, is_unique, key_field, problem_of_source
 from program_intent.validation.times import EARLIEST
 from program_intent.validation.values import did_you_mean, shown
 
@@ -97,11 +97,10 @@ def _source_messages(sources: dict[Any, Any]) -> Iterator[CheckMessage]:
         if problems:
             continue
         with suppress(*_TOLD_BY_DJANGO):
-            field = source.get("LEARNER_FIELD")
-            check, problem = field_problem(get_user_model(), field) if field else ("", "")
-            if check.startswith("E"):
-                told = f"PROGRAM_INTENT[\"SOURCES\"][{name!r}]['LEARNER_FIELD'] is {problem} of the user model."
-                yield Error(told, hint="Name a field of the user model, or leave it out.", id="program_intent.E010")
+            if problem := problem_of_source(name, source):
+                yield Error(problem, hint="Name a field of the user model, or leave it out.", id="program_intent.E010")
+        if problem := _not_imported(source["URL"]):
+            yield Error(f'PROGRAM_INTENT["SOURCES"][{name!r}]["URL"] {problem}.', id="program_intent.E010")
         if field_named(source.get("CURSOR") or "") == "effective_timestamp":
             yield Warning(
                 f'PROGRAM_INTENT["SOURCES"][{name!r}] follows {source["CURSOR"]}: when a row became true, not when it '
@@ -109,6 +108,16 @@ def _source_messages(sources: dict[Any, Any]) -> Iterator[CheckMessage]:
                 hint="Let CURSOR name the column that says when a row was loaded.",
                 id="program_intent.W005",
             )
+
+
+def _not_imported(url: str) -> str:
+    """What speaks against the dotted path of a function; nothing against a URL."""
+    if is_url(url):
+        return ""
+    try:
+        return "" if callable(import_string(url)) else f"names no function: {url}"
+    except ImportError as error:
+        return f"cannot be imported: {error}"
 
 
 @register()
@@ -130,19 +139,6 @@ def check_learner_lookup_field(**kwargs: Any) -> list[CheckMessage]:
             return [Warning(told, hint=hint, id="program_intent.W002")]
         return [Error(told, hint=hint, id=f"program_intent.{check}")] if check else []
     return []
-
-
-def field_problem(user: type[Model], name: str) -> tuple[str, str]:
-    """What speaks against naming learners by the field: the id of the check, and what the field is not; or nothing."""
-    if name == "pk":
-        return "", ""
-    try:
-        field = user._meta.get_field(name)
-    except FieldDoesNotExist:
-        return "E004", "not a field"
-    if not isinstance(field, Field) or field.is_relation or not field.concrete:
-        return "E005", "not a column but a relation"
-    return ("", "") if is_unique(field) else ("W002", "not a unique field")
 
 
 @register()

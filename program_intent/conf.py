@@ -3,6 +3,7 @@
 Settings are read on each call, so ``override_settings`` just works.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -54,6 +55,13 @@ SETTINGS = {
     ),
 }
 
+_DOTTED_PATH = re.compile(r"\w+(\.\w+)+")
+
+
+def is_url(text: str) -> bool:
+    return "://" in text
+
+
 # The keys of a source; those without a default are needed.
 NEEDED = object()
 LONGEST_SOURCE = 255
@@ -61,13 +69,13 @@ OF_SOURCE = {
     "URL": Setting(
         default=NEEDED,
         kind="an SQLAlchemy URL, or the dotted path of a function that returns an SQLAlchemy Engine",
-        fits=lambda value: isinstance(value, str) and bool(value),
+        fits=lambda value: isinstance(value, str) and (is_url(value) or bool(_DOTTED_PATH.fullmatch(value))),
         why="Where the warehouse is. Its driver is yours to install.",
     ),
     "QUERY": Setting(
         default=NEEDED,
         kind="an SQL query",
-        fits=lambda value: isinstance(value, str) and bool(value.strip()),
+        fits=lambda value: isinstance(value, str) and bool(value.strip("; \t\r\n")),
         why="What gives the rows, in columns by the names that files have.",
     ),
     "CURSOR": Setting(
@@ -83,7 +91,7 @@ OF_SOURCE = {
         fits=lambda value: (
             value is None
             or (isinstance(value, timedelta) and value >= timedelta())
-            or (type(value) is int and value >= 0)
+            or (type(value) is int and 0 <= value < 2**63)
         ),
         why="How far behind the cursor rows are read again, because some arrive late. Left out: a day, or for a cursor "
         "that is a number nothing.",
@@ -96,7 +104,7 @@ OF_SOURCE = {
     ),
     "ASSUME_TIMEZONE": Setting(
         default=None,
-        kind="a time zone such as Europe/London",
+        kind="a str that names a time zone, such as Europe/London",
         fits=lambda value: value is None or _is_zone(value),
         why="The zone of times without an offset. Left out, they are refused.",
     ),
@@ -147,8 +155,9 @@ def source(name: str) -> dict[str, Any]:
 def problems_of_source(name: Any, value: Any) -> Iterator[str]:
     """What is wrong with the settings of a source; a URL, which may hold a password, is not shown."""
     where = f'PROGRAM_INTENT["SOURCES"][{name!r}]'
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_SOURCE:
-        yield f"{where}: expected a name of 1 to {LONGEST_SOURCE} characters."
+    is_name = isinstance(name, str) and 0 < len(name) <= LONGEST_SOURCE
+    if not is_name or not name.isprintable() or name != name.strip():
+        yield f"{where}: expected a name of 1 to {LONGEST_SOURCE} printable characters, with no space around it."
     if not isinstance(value, dict):
         yield f"{where} is not a dictionary."
         return

@@ -148,7 +148,7 @@ class Explanation:
     winner: Intent | None
     lost: tuple[Unchosen, ...]
     not_counted: tuple[Unchosen, ...]
-    runs: Mapping[int, RunSummary] = field(default_factory=dict)
+    runs: Mapping[int, RunSummary] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         # A key may be any text, and this one goes to a terminal.

@@ -499,7 +499,14 @@ def test_a_router_that_is_none_is_left_to_django(monkeypatch: pytest.MonkeyPatch
             {**GOOD, "URL": 5},
             f"['URL'] is not {URL}.",
         ),
-        ({**GOOD, "QUERY": " "}, "['QUERY'] is not an SQL query."),
+        ({**GOOD, "URL": "host.settings:engine"}, f"['URL'] is not {URL}."),
+        (
+            {**GOOD, "URL": "tests.nowhere.engine"},
+            "['URL'] cannot be imported: No module named 'tests.nowhere'.",
+        ),
+        ({**GOOD, "URL": "tests.urls.urlpatterns"}, "['URL'] names no function: tests.urls.urlpatterns."),
+        ({**GOOD, "QUERY": " ;\n"}, "['QUERY'] is not an SQL query."),
+        ({**GOOD, "LAG": 2**63}, f"['LAG'] is not {LAG}."),
         ({**GOOD, "CURSER": "loaded_at"}, f" has the unknown key 'CURSER'. {OF_SOURCE}"),
         (
             {**GOOD, "LAG": "1 day"},
@@ -509,7 +516,10 @@ def test_a_router_that_is_none_is_left_to_django(monkeypatch: pytest.MonkeyPatch
             {**GOOD, "LAG": timedelta(-1)},
             f"['LAG'] is not {LAG}.",
         ),
-        ({**GOOD, "ASSUME_TIMEZONE": "Mars"}, "['ASSUME_TIMEZONE'] is not a time zone such as Europe/London."),
+        (
+            {**GOOD, "ASSUME_TIMEZONE": "Mars"},
+            "['ASSUME_TIMEZONE'] is not a str that names a time zone, such as Europe/London.",
+        ),
         ({**GOOD, "LEARNER_FIELD": "nickname"}, "['LEARNER_FIELD'] is not a field of the user model."),
     ],
 )
@@ -517,11 +527,16 @@ def test_e010_a_source_lacks_what_a_sync_needs(source: Any, problem: str) -> Non
     with override_settings(PROGRAM_INTENT={"SOURCES": {"reports": source}}):
         (message,) = found()
         assert message.id == "program_intent.E010"
-        assert (
-            message.msg.replace('"LEARNER_FIELD"', "'LEARNER_FIELD'")
-            == f"PROGRAM_INTENT[\"SOURCES\"]['reports']{problem}"
-        )
+        told = message.msg.replace('["LEARNER_FIELD"]', "['LEARNER_FIELD']").replace('["URL"]', "['URL']")
+        assert told == f"PROGRAM_INTENT[\"SOURCES\"]['reports']{problem}"
         assert "secret" not in str(message)
+
+
+@pytest.mark.parametrize("name", ["", "x" * 256, "two\nlines", "x ", 5])
+def test_e010_a_source_has_a_name_that_can_be_told_from_others(name: Any) -> None:
+    with override_settings(PROGRAM_INTENT={"SOURCES": {name: GOOD}}):
+        (message,) = found()
+        assert message.msg.endswith("expected a name of 1 to 255 printable characters, with no space around it.")
 
 
 def test_w005_a_source_follows_the_time_at_which_rows_became_true() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -130,6 +130,16 @@ def test_a_changed_query_reads_all_again_and_says_so(warehouse: Warehouse, setti
     assert counts(sync()) == (1, 0, 1, 0)
 
 
+def test_what_no_longer_stands_in_a_comment_is_another_query(warehouse: Warehouse, settings: Settings) -> None:
+    configure(settings, warehouse, QUERY="SELECT * FROM intents -- all\nWHERE user_id = 1")
+    warehouse.add(1)
+    sync()
+    configure(settings, warehouse, QUERY="SELECT * FROM  intents -- all\n\n  WHERE user_id = 1 ")
+    assert sync().reread == ""
+    configure(settings, warehouse, QUERY="SELECT * FROM intents -- all WHERE user_id = 1")
+    assert sync().reread == "QUERY or CURSOR has changed"
+
+
 def test_a_changed_query_that_finds_nothing_yet_has_no_cursor_of_the_old_one(
     warehouse: Warehouse, settings: Settings
 ) -> None:
@@ -235,6 +245,19 @@ def test_only_one_sync_reads_a_source_at_a_time(warehouse: Warehouse) -> None:
     assert counts(report) == (1, 0, 1, 0)
 
 
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no sessions with a zone")
+def test_a_lease_keeps_out_whoever_has_a_session_in_another_zone(warehouse: Warehouse) -> None:
+    Lease("reports", using="default").take(by="tests", take_over=False)
+    zone = "TIME ZONE 5" if connection.vendor == "postgresql" else "time_zone = '+05:00'"
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET {zone}")
+        with pytest.raises(SyncBusy):
+            sync()
+    finally:
+        connection.close()
+
+
 def test_a_killed_runs_lease_ends_and_the_run_is_told_as_stopped(warehouse: Warehouse) -> None:
     warehouse.add(1)
     sync()
@@ -312,6 +335,8 @@ def test_it_ends_with_3_where_rows_are_rejected_for_the_first_time(warehouse: Wa
     assert told["sources"][0]["cursor"] == "2026-11-20 03:00:00"
     assert command("--rejects", rejects, "--report", report)[0] == 0
     assert len(rejects.read_text().splitlines()) == 1
+    same = command("--rejects", report, "--report", report)
+    assert same[:2] == (1, f"{report}: is the report and would be overwritten.")
 
 
 def test_it_ends_with_75_while_another_run_is_at_work(warehouse: Warehouse) -> None:
@@ -339,8 +364,9 @@ def test_wrong_usage_ends_with_2(warehouse: Warehouse) -> None:
     assert command("--json")[0] == 2
     with pytest.raises(CommandError, match=r"No source is called other\. Known: reports\."):
         call_command("retry_rejected_program_intents", "--source", "other")
-    with pytest.raises(CommandError, match="expected a duration such as"):
-        call_command("sync_program_intents", "--max-lag", "soon")
+    for duration in ("soon", "", "99999999999999999", "P9999999999D", "9" * 5000):
+        with pytest.raises(CommandError, match="expected a duration such as"):
+            call_command("sync_program_intents", "--max-lag", duration)
 
 
 def test_the_status_says_how_far_each_source_is_read(warehouse: Warehouse) -> None:
@@ -391,6 +417,34 @@ def test_a_scheduler_in_the_host_calls_it_outside_of_a_transaction(warehouse: Wa
     assert counts(api.sync_program_intents("reports", by="beat")) == (1, 1, 0, 0)
     with pytest.raises(LoadError, match=r"has no 'other'\. Known: reports"):
         api.sync_program_intents("other")
+    for nobody in (None, "x" * 256):
+        with pytest.raises(LoadError, match="by: expected a text of up to 255 characters"):
+            api.sync_program_intents("reports", by=nobody)  # type: ignore[arg-type]
+    transaction.set_autocommit(False)
+    try:
+        with pytest.raises(transaction.TransactionManagementError):
+            api.sync_program_intents("reports")
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+
+
+def test_a_field_that_the_user_model_lacks_is_told_in_the_words_of_the_check(
+    warehouse: Warehouse, settings: Settings
+) -> None:
+    for field, problem in (("nickname", "not a field"), ("groups", "not a column but a relation")):
+        configure(settings, warehouse, LEARNER_FIELD=field)
+        with pytest.raises(LoadError, match=rf"\['reports'\]\['LEARNER_FIELD'\] is {problem} of the user model"):
+            sync()
+
+
+def test_a_name_that_standard_output_cannot_spell_is_spelled_out(warehouse: Warehouse, settings: Settings) -> None:
+    settings.PROGRAM_INTENT["SOURCES"] = {"\xfc": settings.PROGRAM_INTENT["SOURCES"]["reports"]}
+    warehouse.add(1)
+    stdout = TextIOWrapper(BytesIO(), encoding="ascii")
+    call_command("sync_program_intents", stdout=stdout)
+    call_command("sync_program_intents", "--status", stdout=stdout)
+    assert stdout.buffer.getvalue().count(rb"\xfc") == 2
 
 
 def test_after_a_changed_query_that_finds_nothing_no_old_cursor_is_left(
@@ -410,7 +464,7 @@ def test_after_a_changed_query_that_finds_nothing_no_old_cursor_is_left(
 def test_a_lag_that_does_not_fit_the_cursor_is_told_at_once(warehouse: Warehouse, settings: Settings) -> None:
     configure(settings, warehouse, LAG=5)
     warehouse.add(1)
-    with pytest.raises(LoadError, match=r"LAG is 5; expected (a )?timedelta"):
+    with pytest.raises(LoadError, match=r"reports: LAG is 5; expected (a )?timedelta"):
         sync()
     assert not ProgramIntent.objects.exists()
 

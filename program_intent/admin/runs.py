@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -66,15 +66,19 @@ class RunAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # 
         return run.told_status
 
     @admin.display(description=_("created"))
-    def new(self, run: Run) -> SafeString:
+    def new(self, run: Run) -> SafeString | str:
         return self._link(run, str(run.created))
 
     @admin.display(description=_("intents"))
-    def intents(self, run: Run) -> SafeString:
+    def intents(self, run: Run) -> SafeString | str:
         return self._link(run, "Those that it brought")
 
-    def _link(self, run: Run, text: str) -> SafeString:
-        url = reverse(f"{self.admin_site.name}:program_intent_programintent_changelist")
+    def _link(self, run: Run, text: str) -> SafeString | str:
+        """To the intents, unless this admin does not have them."""
+        try:
+            url = reverse(f"{self.admin_site.name}:program_intent_programintent_changelist")
+        except NoReverseMatch:
+            return text
         return format_html('<a href="{}?run={}">{}</a>', url, run.pk, text)
 
     def change_view(self, *args: Any, **kwargs: Any) -> Any:

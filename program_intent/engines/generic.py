@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, F, Field, ForeignKey, IntegerField, Max, OrderBy, QuerySet, Value, When, Window
-from django.db.models.functions import RowNumber
+from django.db.models.functions import Now, RowNumber
 
 from program_intent import rule
 from program_intent.data import FIELDS, Certainty, Intent
@@ -29,6 +29,13 @@ class Prepared(NamedTuple):
     sql: str = ""
     params: tuple[Any, ...] = ()
     all_new: bool = False
+
+
+class UtcNow(Now):
+    """The clock of the database, whose session may be in any zone."""
+
+    def as_mysql(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="UTC_TIMESTAMP(6)", **context)
 
 
 class Generic:

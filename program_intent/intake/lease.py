@@ -6,8 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 from django.db.models import Q
-from django.db.models.functions import Now
 
+from program_intent.engines.generic import UtcNow
 from program_intent.exceptions import SyncBusy
 from program_intent.intake.runs import stop_left
 from program_intent.models import Checkpoint
@@ -29,9 +29,9 @@ class Lease:
     def take(self, *, by: str, take_over: bool) -> Checkpoint:
         """:raises SyncBusy: another run has it."""
         self._rows.get_or_create(source=self._source)
-        is_free = Q() if take_over else Q(lease_until=None) | Q(lease_until__lt=Now())
+        is_free = Q() if take_over else Q(lease_until=None) | Q(lease_until__lt=UtcNow())
         found = self._rows.filter(is_free, source=self._source)
-        if not found.update(owner=self._owner, lease_until=Now() + LEASE):
+        if not found.update(owner=self._owner, lease_until=UtcNow() + LEASE):
             raise SyncBusy(f"{self._source}: another run is at work; --take-over ends it.")
         checkpoint = self._rows.get(source=self._source)
         stop_left(checkpoint.run_id, using=self._rows.db, message=f"Taken over by {by}.")
@@ -43,7 +43,7 @@ class Lease:
         :raises SyncBusy: it is another's by now.
         """
         mine = self._rows.filter(source=self._source, owner=self._owner)
-        if not mine.update(**{"lease_until": Now() + LEASE, **values}):
+        if not mine.update(**{"lease_until": UtcNow() + LEASE, **values}):
             raise SyncBusy(f"{self._source}: another run has taken it over.")
 
     def release(self, **values: Any) -> None:

@@ -1,8 +1,10 @@
 """What was refused is tried again: whose learner is known by now comes in."""
 
+import logging
 from collections.abc import Callable
 from zoneinfo import ZoneInfo
 
+from django.core.exceptions import FieldDoesNotExist
 from django.db import transaction
 from django.db.models import QuerySet
 
@@ -14,13 +16,22 @@ from program_intent.intake.refused import RefusedRows, kept_of_known_learners
 from program_intent.intake.runs import OpenRun
 from program_intent.intake.writers import Storing
 from program_intent.models import RejectedIntent
+from program_intent.validation.learners import Learners
+
+_logger = logging.getLogger("program_intent.sync")
 
 
 def retry(
-    rows: "QuerySet[RejectedIntent]", *, source: str, by: str, first: Callable[..., None] = lambda **values: None
+    rows: "QuerySet[RejectedIntent]",
+    *,
+    source: str,
+    by: str,
+    learner_field: str | None = None,
+    first: Callable[..., None] = lambda **values: None,
 ) -> LoadReport:
     """Store those of a source's rejected rows that can be by now, as a run of their own if there is one.
 
+    Learners are named by ``learner_field``, or else by what the source says now, or said when a row was refused.
     ``first`` is called first in each transaction, and with the run in that which begins it.
     """
     using = rows.db
@@ -37,11 +48,13 @@ def retry(
         return run.key
 
     def note(settled: Settled) -> None:
-        refused.let_in(settled)
+        refused.settle(settled)
         if run:
             run.note(settled)
 
-    zone = conf.source(source)["ASSUME_TIMEZONE"] if source in conf.sources() else None
+    settings = conf.source(source) if source in conf.sources() else {}
+    zone = settings.get("ASSUME_TIMEZONE")
+    field_now = learner_field or settings.get("LEARNER_FIELD")
     load = Load(
         using=using,
         zone=ZoneInfo(zone) if zone else None,
@@ -54,10 +67,19 @@ def retry(
     status = RunStatus.STOPPED
     try:
         for field in rows.order_by("learner_field").values_list("learner_field", flat=True).distinct():
-            for kept in kept_of_known_learners(rows, field):
-                load.run([kept], learner_field=field)
+            _retry_by(field_now or field, rows.filter(learner_field=field), load)
         status = RunStatus.FINISHED
     finally:
         if run:
             run.end(load.counts, status)
     return load.counts
+
+
+def _retry_by(learner_field: str, rows: "QuerySet[RejectedIntent]", load: Load) -> None:
+    try:
+        learners = Learners(learner_field, rows.db)
+    except FieldDoesNotExist:
+        _logger.warning("Rejected rows cannot be tried again: the user model has no field %s", learner_field)
+        return
+    for kept in kept_of_known_learners(rows, learners):
+        load.run([kept], learner_field=learner_field)

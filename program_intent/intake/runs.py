@@ -7,7 +7,8 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Model
+from django.db.models import Model, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from program_intent.data import LoadReport, RunKind, RunStatus
@@ -66,8 +67,10 @@ class OpenRun:
     def _runs(self) -> Any:
         return Run.objects.using(self._using)
 
-    def _newest(self) -> int:
-        return int(ProgramIntent.objects.using(self._using).aggregate(newest=Max("pk"))["newest"] or 0)
+    def _newest(self) -> Coalesce:
+        """Read by the statement that writes it: on SQLite a transaction that begins by reading cannot wait to write."""
+        newest = ProgramIntent.objects.using(self._using).order_by("-pk").values("pk")[:1]
+        return Coalesce(Subquery(newest), 0)
 
     def _spelled(self, name: str, text: str) -> str:
         return spelled_out(Run, name, text, self._using)

@@ -21,7 +21,7 @@ from program_intent.intake.ahead import in_thread
 from program_intent.intake.batch import Reject, Settled
 from program_intent.intake.lease import Lease
 from program_intent.intake.load import Load
-from program_intent.intake.refused import RefusedRows
+from program_intent.intake.refused import OF_UNKNOWN_LEARNERS, RefusedRows
 from program_intent.intake.retry import retry
 from program_intent.intake.runs import OpenRun
 from program_intent.intake.writers import Foretelling, Storing
@@ -29,7 +29,7 @@ from program_intent.models import Checkpoint, ProgramIntent
 from program_intent.sources import cursors
 from program_intent.sources.warehouse import Warehouse
 from program_intent.store.retrying import drop_lost_connection
-from program_intent.validation.learners import field_meant
+from program_intent.validation.learners import field_meant, problem_of_source
 from program_intent.validation.values import Refused
 
 DEFAULT_LAG = timedelta(days=1)
@@ -117,7 +117,7 @@ class Sync:
 
     def _load(self, checkpoint: Checkpoint) -> None:
         self._begin_at(checkpoint)
-        after = None if self._reread or self._cursor is None else cursors.lowered(self._cursor, self._lag(self._cursor))
+        after = None if self._reread or self._cursor is None else self._less_the_lag(self._cursor)
         settings = self._settings
         asked = {"url": settings["URL"], "query": settings["QUERY"], "cursor": settings["CURSOR"], "after": after}
         warehouse = self._waiting(in_thread(partial(Warehouse, self._source, **asked)))
@@ -148,8 +148,9 @@ class Sync:
 
     def _begin_at(self, checkpoint: Checkpoint) -> None:
         """Where the source is read from."""
-        text = f"{' '.join(self._settings['QUERY'].split())}\n{self._settings['CURSOR']}"
-        self._query = sha256(text.encode()).hexdigest()
+        lines = [" ".join(line.split()) for line in self._settings["QUERY"].split("\n")]
+        query = ("\n" if "--" in self._settings["QUERY"] else " ").join(filter(None, lines))  # where a comment ends
+        self._query = sha256(f"{query}\n{self._settings['CURSOR']}".encode()).hexdigest()
         is_changed = checkpoint.query not in ("", self._query)
         if is_changed:
             self._reread = "QUERY or CURSOR has changed"
@@ -158,11 +159,14 @@ class Sync:
         if checkpoint.cursor and not is_changed:
             self._cursor = self._moved_to = cursors.load(checkpoint.cursor)
 
-    def _lag(self, cursor: Any) -> Any:
+    def _less_the_lag(self, cursor: Any) -> Any:
         lag = self._settings["LAG"]
         if lag is None:
-            return 0 if isinstance(cursor, int) else DEFAULT_LAG
-        return lag
+            lag = 0 if isinstance(cursor, int) else DEFAULT_LAG
+        try:
+            return cursors.lowered(cursor, lag)
+        except LoadError as error:
+            raise LoadError(f"{self._source}: {error}") from error
 
     def _run_key(self) -> int:
         """Of the run, which a sync that reads nothing does not leave."""
@@ -193,7 +197,7 @@ class Sync:
         found = cursors.highest(list(settled.places()), self._started, self._zone)
         if found is None:
             return self._cursor
-        cursors.lowered(found, self._lag(found))  # which the next sync is to do: LAG may not fit
+        self._less_the_lag(found)  # which the next sync is to do: LAG may not fit
         is_comparable = cursors.kind(found) == cursors.kind(self._cursor)
         return max(found, self._cursor) if is_comparable else found
 
@@ -216,16 +220,18 @@ class Sync:
         if checkpoint.retried and self._started - checkpoint.retried < RETRIED_AFTER:
             return
         self._lease.write(retried=self._started)
-        rows = self._refused.rows.filter(error__startswith="learner: ")
-        retry(rows, source=self._source, by=self._by, first=self._lease.write)
+        rows = self._refused.rows.filter(OF_UNKNOWN_LEARNERS)
+        named_by = {"learner_field": self._learner_field}
+        retry(rows, source=self._source, by=self._by, first=self._lease.write, **named_by)
 
 
 def _settings(source: str) -> dict[str, Any]:
     sources = conf.sources()
     if source not in sources:
         raise LoadError(f'PROGRAM_INTENT["SOURCES"] has no {source!r}. Known: {", ".join(sources) or "none"}.')
-    for problem in conf.problems_of_source(source, sources[source]):
-        raise LoadError(problem)
+    for problem in (*conf.problems_of_source(source, sources[source]), problem_of_source(source, sources[source])):
+        if problem:
+            raise LoadError(problem)
     return conf.source(source)
 
 

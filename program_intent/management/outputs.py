@@ -136,7 +136,8 @@ def tell(stdout: OutputWrapper, text: str) -> None:
         if stdout._out is None:  # how Python starts where it is closed
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
         try:
-            stdout.write(text)
+            encoding = getattr(stdout._out, "encoding", None) or "utf-8"
+            stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
             stdout.flush()
         except OSError:
             _silence(stdout._out)

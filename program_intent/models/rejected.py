@@ -6,7 +6,7 @@ from program_intent.models.fields import CodePointCharField
 
 
 class RejectedIntent(models.Model):
-    """The five values as they were read, and never more of what brought them.
+    """The five values as they were read, as texts, and never more of what brought them.
 
     .. pii: names a learner as the source does, with the program they may mean to complete
     .. pii_types: id, username

@@ -1,13 +1,13 @@
 """Who is meant: users by a field of theirs, matched exactly, whatever a collation takes for equal."""
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -18,6 +18,9 @@ from program_intent.validation.values import REQUIRED, Refused, shown, uuid_pars
 _INTEGER = re.compile(r"\s*(?:0|-?[1-9][0-9]*)\s*", re.A)
 # In place of a primary key: more than one user bears the name, and nobody guesses who is meant.
 SEVERAL = object()
+# How the messages begin that another day may prove wrong, and the one that a text never gets.
+NOBODY, SOME = "No user is named by", "Several users are named by"
+NO_TEXT = "Expected a text that names a user"
 
 
 class ByKey(NamedTuple):
@@ -62,6 +65,26 @@ def is_unique(field: "models.Field[Any, Any]") -> bool:
     """As Django judges ``USERNAME_FIELD`` in auth.E003; the primary key is unique too."""
     constraints = field.model._meta.total_unique_constraints
     return field.unique or any(constraint.fields == (field.name,) for constraint in constraints)
+
+
+def field_problem(user: type[models.Model], name: str) -> tuple[str, str]:
+    """What speaks against naming learners by the field: the id of the check, and what the field is not; or nothing."""
+    if name == "pk":
+        return "", ""
+    try:
+        field = user._meta.get_field(name)
+    except FieldDoesNotExist:
+        return "E004", "not a field"
+    if not isinstance(field, models.Field) or field.is_relation or not field.concrete:
+        return "E005", "not a column but a relation"
+    return ("", "") if is_unique(field) else ("W002", "not a unique field")
+
+
+def problem_of_source(source: str, settings: Mapping[str, Any]) -> str:
+    """What speaks against the field by which a source names learners; nothing if it names none."""
+    check, problem = field_problem(get_user_model(), settings.get("LEARNER_FIELD") or "pk")
+    where = f"PROGRAM_INTENT[\"SOURCES\"][{source!r}]['LEARNER_FIELD']"
+    return f"{where} is {problem} of the user model." if check.startswith("E") else ""
 
 
 def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[object], Any]:
@@ -109,7 +132,7 @@ def _parse_integer(low: int | None, high: int | None, value: object) -> int:
 
 def _parse_text(can_spell: Callable[[str], bool], value: object) -> str:
     if not isinstance(value, str):
-        raise Refused(f"Expected a text that names a user, not {shown(value)}.")
+        raise Refused(f"{NO_TEXT}, not {shown(value)}.")
     if "\0" in value or not (value.isascii() or can_spell(value)):  # no database stores NUL
         raise Refused(unknown_learner(value))
     return value
@@ -132,7 +155,7 @@ def _parse_by_field(field: "models.Field[Any, Any]", connection: BaseDatabaseWra
 def unknown_learner(value: object, key: object = None) -> str:
     """The message for a name that is nobody's, or where the key says so, that of several users."""
     named = value.key if isinstance(value, ByKey) else value
-    return f"{'Several users are' if key is SEVERAL else 'No user is'} named by {shown(named)}."
+    return f"{SOME if key is SEVERAL else NOBODY} {shown(named)}."
 
 
 class Learners:

@@ -15,7 +15,6 @@ from django.db import connections, router
 from django.utils import timezone
 from tqdm import tqdm
 
-from program_intent.checks import field_problem
 from program_intent.data import LoadReport, RunKind, RunStatus
 from program_intent.exceptions import LoadError, printable
 from program_intent.intake.load import Load
@@ -34,7 +33,7 @@ from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import ProgramIntent
 from program_intent.sources.files import ReportFile, open_file, size
 from program_intent.sources.rows import Source
-from program_intent.validation.learners import all_mean_one_field, field_meant
+from program_intent.validation.learners import all_mean_one_field, field_meant, field_problem
 from program_intent.validation.values import Refused
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from datetime import UTC, timedelta
 from functools import partial
@@ -13,14 +13,13 @@ from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import router
-from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.dateparse import parse_duration
 from tqdm import tqdm
 
 from program_intent import conf
 from program_intent.data import LoadReport, SyncReport, in_utc
-from program_intent.engines.generic import Spelled
+from program_intent.engines.generic import Spelled, UtcNow
 from program_intent.exceptions import LoadError, SyncBusy, printable
 from program_intent.intake.batch import Reject
 from program_intent.intake.sync import Sync
@@ -91,7 +90,10 @@ class Command(BaseCommand):
             raise CommandError(f"Not synced within {most}: {', '.join(late)}.", returncode=SOME_REJECTED)
 
     def _sync_all(self, names: Iterable[str], options: dict[str, Any], stack: ExitStack) -> None:
-        report, rejects = (_output(stack, options, each) for each in ("report", "rejects"))
+        report = _output(stack, options, "report")
+        if options["report"] and options["rejects"]:
+            outputs.refuse_overwriting(options["rejects"], [options["report"]], "the report")
+        rejects = _output(stack, options, "rejects")
         self._write_reject: Any = None
         self._told: dict[str, SyncReport] = {}
         started, failures = timezone.now(), {}
@@ -210,13 +212,13 @@ def _output(stack: ExitStack, options: dict[str, Any], name: str) -> IO[str] | N
 def _status(name: str) -> dict[str, Any]:
     using = router.db_for_write(ProgramIntent)
     found = Checkpoint.objects.using(using).filter(source=name).first() or Checkpoint(source=name)
-    lag = None if found.checked is None else round((timezone.now() - found.checked).total_seconds())
+    lag = None if found.checked is None else max(0, round((timezone.now() - found.checked).total_seconds()))
     return {
         "source": name,
         "cursor": found.cursor.partition(" ")[2] or None,
         "checked": found.checked and in_utc(found.checked.astimezone(UTC)),
         "lag": lag,
-        "at_work": Checkpoint.objects.using(using).filter(source=name, lease_until__gt=Now()).exists(),
+        "at_work": Checkpoint.objects.using(using).filter(source=name, lease_until__gt=UtcNow()).exists(),
         "rejected": RejectedIntent.objects.using(using).filter(source=name).count(),
     }
 
@@ -241,7 +243,9 @@ def _compared(told: "Counter[tuple[UUID, str, bool]]") -> str:
 
 
 def _duration(text: str) -> timedelta:
-    found = parse_duration(text)
+    found = None
+    with suppress(ArithmeticError, ValueError):  # more than a timedelta, or Python's integers, can be
+        found = parse_duration(text.strip()) if text.strip() else None
     if found is None or found < timedelta():
         raise argparse.ArgumentTypeError(f"expected a duration such as 36:00:00 or P1DT12H, not {text!r}.")
     return found
