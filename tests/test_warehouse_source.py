@@ -1,4 +1,4 @@
-"""Rows of real warehouses: a SQLite and a DuckDB file, Parquet, and databases on PostgreSQL and MariaDB servers."""
+"""Rows of real warehouses: SQLite and DuckDB files, Parquet, and databases on PostgreSQL, MariaDB and MySQL servers."""
 
 import os
 import socket
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 # A server of a warehouse's that this run does not demand is tried, and says why it cannot be used.
 DEMANDED = {test_settings.ENGINE, *os.environ.get("ENGINES", "").split()}
-DRIVERS = {"postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
+DRIVERS = {"postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql", "mysql": "mysql+pymysql"}
 
 
 @contextmanager
@@ -90,6 +90,12 @@ def postgresql() -> Iterator[URL]:
 @pytest.fixture(scope="module")
 def mariadb() -> Iterator[URL]:
     with database("mariadb") as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def mysql() -> Iterator[URL]:
+    with database("mysql") as url:
         yield url
 
 
@@ -222,6 +228,7 @@ KINDS: dict[str, list[tuple[str, list[str], Cursor]]] = {
     ],
 }
 KINDS["parquet"] = KINDS["duckdb"]
+KINDS["mysql"] = KINDS["mariadb"]
 
 
 @pytest.mark.parametrize(
@@ -269,8 +276,11 @@ def test_the_zone_of_a_session_moves_no_border_on_postgresql(
 
 @pytest.mark.parametrize("zone", ["+00:00", "+05:45", "-05:00"])
 @pytest.mark.parametrize("cursor_type", ["timestamp(6)", "datetime(6)"])
-def test_the_zone_of_a_session_moves_no_border_on_mariadb(mariadb: URL, cursor_type: str, zone: str) -> None:
-    url = mariadb.update_query_dict({"init_command": f"SET time_zone = '{zone}'"})
+@pytest.mark.parametrize("server", ["mariadb", "mysql"])
+def test_the_zone_of_a_session_moves_no_border_on_mariadb_and_mysql(
+    server: str, cursor_type: str, zone: str, request: pytest.FixtureRequest
+) -> None:
+    url = request.getfixturevalue(server).update_query_dict({"init_command": f"SET time_zone = '{zone}'"})
     place = fill(url, cursor_type, *TIMES)
     reached = highest(read(place).places[:2], NOW, None)
     assert isinstance(reached, datetime)
@@ -361,7 +371,7 @@ def test_a_spelling_that_changes_on_the_way_is_told_after_the_rows_before(sqlite
         "{select} ORDER BY 1",
     ],
 )
-@pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb"])
+@pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb", "mysql"])
 def test_a_query_runs_as_it_is_written(warehouse: str, query: str, request: pytest.FixtureRequest) -> None:
     place = fill(request.getfixturevalue(warehouse), "bigint", "1", "2")
     assert read(place, 2, query=query.format(select=place.query)).learners == [2]
@@ -430,7 +440,7 @@ def test_a_result_that_lacks_a_column_or_has_it_twice_is_refused(
 
 
 @pytest.mark.parametrize("query", ["", ";", "hello", "DELETE FROM intents", "DROP TABLE intents", "SELECT 1) q --"])
-@pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb"])
+@pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb", "mysql"])
 def test_what_is_no_query_is_refused_and_does_nothing(
     warehouse: str, query: str, request: pytest.FixtureRequest
 ) -> None:
@@ -485,7 +495,7 @@ def test_a_function_of_the_host_makes_the_engine() -> None:
 SECRET = "ge:heim/+ %"
 
 
-@pytest.mark.parametrize("server", ["postgresql", "mariadb"])
+@pytest.mark.parametrize("server", ["postgresql", "mariadb", "mysql"])
 @pytest.mark.parametrize(
     "change",
     [
@@ -586,16 +596,17 @@ def cut_after(count: int, server: tuple[str, int]) -> Iterator[tuple[str, int]]:
 
 # PyMySQL complains on stderr of its own when it forgets a connection that was cut.
 NEEDS_MYSQLCLIENT = pytest.mark.skipif(find_spec("MySQLdb") is None, reason="only mariadb and mysql have mysqlclient")
+NUMBERED = "JSON_TABLE(CONCAT('[', REPEAT('0,', 99999), '0]'), '$[*]' COLUMNS (number FOR ORDINALITY))"
 
 
 @pytest.mark.parametrize(
     ("server", "driver", "table"),
     [
         ("postgresql", "postgresql+psycopg", "(SELECT generate_series(1, 100000) AS number)"),
-        pytest.param(
-            "mariadb", "mariadb+mysqldb", "(SELECT seq AS number FROM seq_1_to_100000)", marks=NEEDS_MYSQLCLIENT
-        ),
+        pytest.param("mariadb", "mariadb+mysqldb", NUMBERED, marks=NEEDS_MYSQLCLIENT),
+        pytest.param("mysql", "mysql+mysqldb", NUMBERED, marks=NEEDS_MYSQLCLIENT),
     ],
+    ids=["postgresql", "mariadb", "mysql"],
 )
 def test_a_connection_that_is_cut_ends_it(
     server: str,
@@ -619,7 +630,7 @@ def test_a_connection_that_is_cut_ends_it(
 # Closing
 
 
-@pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb"])
+@pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb", "mysql"])
 def test_it_can_be_closed_before_its_end(
     warehouse: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -635,7 +646,7 @@ def test_it_can_be_closed_before_its_end(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb"])
+@pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb", "mysql"])
 def test_each_block_may_be_read_in_another_thread(warehouse: str, request: pytest.FixtureRequest) -> None:
     place = fill(request.getfixturevalue(warehouse), "integer", *map(str, range(2500)))
     with closing(Warehouse("reports", url=place.url, query=place.query, cursor="loaded_at")) as opened:
@@ -682,7 +693,7 @@ def measured(place: Place) -> list[int]:
 
 # DuckDB sorts in our process, in a memory whose limit is DuckDB's.
 @pytest.mark.slow
-@pytest.mark.parametrize("warehouse", ["sqlite", "postgresql", "mariadb"])
+@pytest.mark.parametrize("warehouse", ["sqlite", "postgresql", "mariadb", "mysql"])
 def test_memory_does_not_grow_with_the_result(warehouse: str, request: pytest.FixtureRequest) -> None:
     url = request.getfixturevalue(warehouse)
     place = fill(url, "integer", *map(str, range(300)))
