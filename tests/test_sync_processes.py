@@ -4,15 +4,15 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Thread, Timer
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -24,7 +24,9 @@ import test_settings
 from program_intent.data import FIELDS
 from program_intent.intake.load import LARGEST_TRANSACTION
 from program_intent.models import Checkpoint, ProgramIntent, RejectedIntent, Run
+from program_intent.sources import cursors
 from tests import private_postgresql
+from tests.proxy import Proxy
 from tests.reports import (
     LEARNERS,
     PROGRAM,
@@ -47,6 +49,8 @@ T0 = datetime(2025, 1, 1)  # noqa: DTZ001
 COLUMNS = "learner, program_uuid, reason, certainty, effective_timestamp, loaded_at"
 CREATE = f"CREATE TABLE intents ({', '.join(f'{name} text' for name in COLUMNS.split(', ')[:-1])}, loaded_at timestamp)"
 KILLED = -signal.SIGKILL
+# Seconds, of a machine that does other things, too.
+AT_ONCE = 20
 THINKING, THOUGHT_OVER = "tests.sync_process.thinking", "SELECT * FROM intents WHERE think(rowid)"
 
 
@@ -168,7 +172,8 @@ def expect_in(count: int, *, status: str = "finished") -> None:
     """The first rows are stored, the checkpoint and the runs say so, and the lease is free."""
     assert stored() == sorted(ROWS[:count])
     checkpoint = Checkpoint.objects.get()
-    assert (checkpoint.cursor, checkpoint.owner, checkpoint.lease_until) == (cursor_of(count), "", None)
+    assert str(cursors.load(checkpoint.cursor)) == loaded_at(count - 1)
+    assert (checkpoint.owner, checkpoint.lease_until) == ("", None)
     assert Run.objects.latest("pk").status == status
     assert not Run.objects.filter(status="running").exists()
     expect_true_runs()
@@ -213,8 +218,8 @@ def test_what_is_below_the_checkpoint_of_a_killed_sync_is_stored_and_the_next_on
     assert set(stored()) - {late} == is_good & set(ROWS[:count])
     assert (late in stored()) == (place == "after commit 9")
     assert RejectedIntent.objects.filter(certainty="SURE").count() == count // BAD_EACH
-    cursors = [checkpoint.cursor for checkpoint in Checkpoint.objects.all()]
-    assert cursors == ([] if place == "before commit 1" else [cursor_of(count)])
+    reached = [checkpoint.cursor for checkpoint in Checkpoint.objects.all()]
+    assert reached == ([] if place == "before commit 1" else [cursor_of(count)])
     expect_true_runs()
     killed = Run.objects.filter(status="running").first()
 
@@ -372,43 +377,6 @@ def test_what_an_interrupted_sync_rejects_is_in_its_file(syncs: Syncs, tmp_path:
 # The warehouse's password, and how it goes away
 
 
-class Proxy:
-    """Passes on what comes to its port, until it is cut; then it passes on what comes later."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self._open: list[socket.socket] = []
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.port = self._server.getsockname()[1]
-        Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                ours = self._server.accept()[0]
-                theirs = socket.create_connection(("127.0.0.1", self._to))
-                self._open += ours, theirs
-                for pair in ((ours, theirs), (theirs, ours)):
-                    Thread(target=self._pass_on, args=pair, daemon=True).start()
-
-    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
-        with suppress(OSError):
-            while sent := source.recv(65536):
-                target.sendall(sent)
-            target.shutdown(socket.SHUT_WR)
-
-    def cut(self) -> None:
-        for each in self._open:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
-        self._open.clear()
-
-    def close(self) -> None:
-        self._server.close()
-        self.cut()
-
-
 @pytest.fixture(scope="module")
 def postgresql() -> Iterator[int]:
     """The port of a warehouse that asks for a password."""
@@ -454,6 +422,51 @@ def test_a_warehouse_that_goes_away_in_mid_stream_is_told_in_one_line(syncs: Syn
 
     assert syncs.run().status == 0
     assert stored() == sorted(ROWS)
+
+
+@needs_postgresql
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["after update 1", "after batch 2"], ids=["before the first row", "in mid-stream"])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_sync_of_a_warehouse_that_falls_silent_keeps_its_lease_and_can_be_interrupted(
+    syncs: Syncs, proxy: Proxy, tmp_path: Path, sent: signal.Signals, place: str
+) -> None:
+    report = tmp_path / "report.json"
+    syncs.configure(URL=url_of(proxy.port))
+    with syncs.started(f"lease of 2, pause {place}", "--report", report) as process:
+        wait_for_pause(process)
+        proxy.fall_silent()
+        go_on(process)
+        assert proxy.has_kept_back.wait(LIMIT)
+        time.sleep(4)  # what was on its way is stored, and that lease has run out
+        assert Checkpoint.objects.filter(lease_until__gt=timezone.now()).exists()
+        process.send_signal(sent)
+        process.wait(AT_ONCE)
+        loaded = end(process)
+    count = ProgramIntent.objects.count()
+    assert count in (range(1) if place == "after update 1" else range(2 * BATCH, len(ROWS)))
+    expect_interrupted(loaded, report, count)
+
+    proxy.speak()
+    assert syncs.run().status == 0
+    expect_in(len(ROWS))
+
+
+@needs_postgresql
+@pytest.mark.parametrize("fails", [Proxy.fall_silent, Proxy.cut])
+def test_a_sync_that_is_interrupted_while_it_stores_waits_for_no_warehouse_that_is_away(
+    syncs: Syncs, proxy: Proxy, tmp_path: Path, fails: Callable[[Proxy], None]
+) -> None:
+    report = tmp_path / "report.json"
+    syncs.configure(URL=url_of(proxy.port))
+    with syncs.started("pause before note 1", "--report", report) as process:
+        wait_for_pause(process)
+        fails(proxy)
+        process.send_signal(signal.SIGTERM)
+        go_on(process)
+        process.wait(AT_ONCE)
+        loaded = end(process)
+    expect_interrupted(loaded, report, BATCH)
 
 
 @needs_postgresql

@@ -20,10 +20,12 @@ from sqlalchemy.pool import NullPool
 
 import test_settings
 from program_intent.exceptions import LoadError
-from program_intent.intake.ahead import ahead
+from program_intent.intake.ahead import ahead, in_thread
 from program_intent.sources.cursors import Cursor, dump, highest, load, lowered
 from program_intent.sources.warehouse import PARTITION, Warehouse
+from tests.proxy import Proxy
 from tests.reports import PROGRAM, ROOT
+from tests.test_load_processes import wait_until
 
 pytestmark = pytest.mark.skipif(
     test_settings.ENGINE != "sqlite",
@@ -599,15 +601,18 @@ NEEDS_MYSQLCLIENT = pytest.mark.skipif(find_spec("MySQLdb") is None, reason="onl
 NUMBERED = "JSON_TABLE(CONCAT('[', REPEAT('0,', 99999), '0]'), '$[*]' COLUMNS (number FOR ORDINALITY))"
 
 
-@pytest.mark.parametrize(
-    ("server", "driver", "table"),
-    [
-        ("postgresql", "postgresql+psycopg", "(SELECT generate_series(1, 100000) AS number)"),
-        pytest.param("mariadb", "mariadb+mysqldb", NUMBERED, marks=NEEDS_MYSQLCLIENT),
-        pytest.param("mysql", "mysql+mysqldb", NUMBERED, marks=NEEDS_MYSQLCLIENT),
-    ],
-    ids=["postgresql", "mariadb", "mysql"],
-)
+SERVERS = [
+    pytest.param(
+        "postgresql", "postgresql+psycopg", "(SELECT generate_series(1, 100000) AS number)", id="postgresql psycopg"
+    ),
+    *(
+        pytest.param(server, f"{server}+mysqldb", NUMBERED, marks=NEEDS_MYSQLCLIENT, id=f"{server} mysqldb")
+        for server in ("mariadb", "mysql")
+    ),
+]
+
+
+@pytest.mark.parametrize(("server", "driver", "table"), SERVERS)
 def test_a_connection_that_is_cut_ends_it(
     server: str,
     driver: str,
@@ -670,6 +675,51 @@ def test_nobody_waits_for_a_warehouse_that_thinks(postgresql: URL) -> None:
     thread.join()
     assert [len(block.rows) for block in rest] == [500]
     assert opened._connection.closed
+
+
+@pytest.mark.parametrize(
+    ("server", "driver", "table"),
+    [
+        *SERVERS,
+        pytest.param("mariadb", "mariadb+pymysql", NUMBERED, id="mariadb pymysql"),
+        pytest.param("mysql", "mysql+pymysql", NUMBERED, id="mysql pymysql"),
+    ],
+)
+def test_nobody_waits_for_a_silent_warehouse_that_is_to_be_closed(
+    server: str,
+    driver: str,
+    table: str,
+    request: pytest.FixtureRequest,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Some drivers read to the end of the result before they close."""
+    url = request.getfixturevalue(server).set(drivername=driver)
+    with closing(proxy_of(url)) as proxy:
+        opened = Warehouse("reports", url=written(through(proxy, url)), query=heavy(table))
+        next(opened.blocks())
+        proxy.fall_silent()
+        in_thread(opened.close).result(10)
+        assert not opened._connection.closed
+        proxy.speak()
+        wait_until(lambda: opened._connection.closed)
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
+
+
+def proxy_of(url: URL) -> Proxy:
+    assert url.host
+    assert url.port
+    return Proxy(url.port, url.host)
+
+
+def through(proxy: Proxy, url: URL) -> URL:
+    return url.set(host="127.0.0.1", port=proxy.port)
+
+
+def heavy(table: str) -> str:
+    """More than fits on the way to a client."""
+    return f"SELECT number AS user_id, {OTHERS}, REPEAT('x', 2000) AS more FROM {table} s LIMIT 20000"
 
 
 # Memory

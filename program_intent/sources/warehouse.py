@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, suppress
 from decimal import Decimal
 from itertools import chain
 from operator import itemgetter
-from threading import Lock
+from threading import Lock, Thread
 from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Rows that are fetched at once; if one of them cannot be, none of them is given.
 PARTITION = 1000
+# Seconds that a warehouse is waited for when its connection is closed.
+CLOSED_WITHIN = 1
 # The parameters of a URL whose values are not to be told.
 _SECRET = re.compile("pass|pwd|secret|token|key|odbc_connect", re.I)
 
@@ -158,12 +160,19 @@ class Warehouse:
         return self._read
 
     def close(self) -> None:
+        """A silent warehouse is not waited for, nor the thread that reads: it closes when it has its rows."""
         self._is_closed = True
-        # A thread that waits for the warehouse is not waited for: it closes when it has its rows.
         if self._in_use.acquire(blocking=False):
+            closing = Thread(target=self._close, daemon=True)
+            closing.start()
+            closing.join(CLOSED_WITHIN)
+
+    def _close(self) -> None:
+        """Some drivers ask the warehouse for it, or read on to the end of the result."""
+        with suppress(Exception):  # of which SQLAlchemy would log the traceback, where the connection is cut
             if cursor := self._result.cursor:
-                with suppress(Exception):  # of which SQLAlchemy would log the traceback, where the connection is cut
-                    cursor.close()
+                cursor.close()
+        with suppress(Exception):
             self._connection.close()
 
     def _unreadable(self, error: Exception) -> LoadError:
