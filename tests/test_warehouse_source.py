@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Event, Thread
@@ -720,6 +721,32 @@ def through(proxy: Proxy, url: URL) -> URL:
 def heavy(table: str) -> str:
     """More than fits on the way to a client."""
     return f"SELECT number AS user_id, {OTHERS}, REPEAT('x', 2000) AS more FROM {table} s LIMIT 20000"
+
+
+# Silence
+
+
+def test_connect_timeout_ends_the_silence_of_a_postgresql_that_is_connected_to(postgresql: URL) -> None:
+    with closing(proxy_of(postgresql)) as proxy:
+        proxy.fall_silent()
+        url = through(proxy, postgresql).update_query_dict({"connect_timeout": "2"})
+        assert in_thread(partial(refusal, url)).result(20) == "reports: cannot be read: connection timeout expired."
+
+
+@pytest.mark.parametrize(("server", "driver", "table"), SERVERS[1:])
+def test_connect_timeout_with_read_timeout_ends_any_silence_of_mariadb_and_mysql(
+    server: str, driver: str, table: str, request: pytest.FixtureRequest
+) -> None:
+    limits = {"connect_timeout": "1", "read_timeout": "1"}
+    url = request.getfixturevalue(server).set(drivername=driver).update_query_dict(limits)
+    with closing(proxy_of(url)) as proxy:
+        rows = reading(written(through(proxy, url)), heavy(table))
+        next(rows)
+        proxy.fall_silent()
+        with pytest.raises(LoadError, match=r"breaks off after row \d+000: 2013 Lost connection to server"):
+            in_thread(partial(list, rows)).result(20)
+        told = in_thread(partial(refusal, through(proxy, url))).result(20)
+        assert told.startswith("reports: cannot be read: 2013 Lost connection to server")
 
 
 # Memory
