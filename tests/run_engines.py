@@ -21,7 +21,15 @@ from tests import private_mariadb
 
 KNOWN = ("sqlite", "postgresql", "mariadb", "mysql")
 INTERLEAVED = "mariadb, innodb_autoinc_lock_mode = 2"
-OF_CONCURRENCY = ("tests/test_store_concurrency.py", "tests/test_load_processes.py", "tests/test_changes.py")
+SYNCS = "tests/test_sync_processes.py::test_"
+OF_CONCURRENCY = (
+    "tests/test_store_concurrency.py",
+    "tests/test_load_processes.py",
+    "tests/test_changes.py",
+    f"{SYNCS}what_is_below_the_checkpoint_of_a_killed_sync_is_stored_and_the_next_one_brings_the_rest",
+    f"{SYNCS}of_two_syncs_that_want_the_lease_at_once_one_gets_it_and_the_other_ends_with_75",
+    f"{SYNCS}a_sync_whose_lease_is_stolen_in_mid_run_ends_with_75_and_stores_nothing_more",
+)
 
 
 @dataclass(frozen=True)
