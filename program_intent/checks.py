@@ -16,7 +16,7 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
-from program_intent.conf import OF_SOURCE, SETTINGS, is_url, problems_of_source
+from program_intent.conf import OF_SOURCE, SETTINGS, is_dotted_path, problems_of_source
 from program_intent.models import ProgramIntent
 from program_intent.sources.headers import field_named
 from program_intent.validation.learners import field_problem, is_unique, key_field, problem_of_source
@@ -112,7 +112,7 @@ def _source_messages(sources: dict[Any, Any]) -> Iterator[CheckMessage]:
 
 def _not_imported(url: str) -> str:
     """What speaks against the dotted path of a function; nothing against a URL."""
-    if is_url(url):
+    if not is_dotted_path(url):
         return ""
     try:
         return "" if callable(import_string(url)) else f"names no function: {url}"

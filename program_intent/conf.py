@@ -58,8 +58,8 @@ SETTINGS = {
 _DOTTED_PATH = re.compile(r"\w+(\.\w+)+")
 
 
-def is_url(text: str) -> bool:
-    return "://" in text
+def is_dotted_path(text: str) -> bool:
+    return bool(_DOTTED_PATH.fullmatch(text))
 
 
 # The keys of a source; those without a default are needed.
@@ -69,7 +69,7 @@ OF_SOURCE = {
     "URL": Setting(
         default=NEEDED,
         kind="an SQLAlchemy URL, or the dotted path of a function that returns an SQLAlchemy Engine",
-        fits=lambda value: isinstance(value, str) and (is_url(value) or bool(_DOTTED_PATH.fullmatch(value))),
+        fits=lambda value: isinstance(value, str) and ("://" in value or is_dotted_path(value)),
         why="Where the warehouse is. Its driver is yours to install.",
     ),
     "QUERY": Setting(

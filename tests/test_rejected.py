@@ -114,12 +114,14 @@ def test_what_is_refused_again_says_why_and_is_no_longer_tried_each_hour(warehou
 def test_a_document_in_place_of_a_value_is_kept_in_part_and_stops_nothing(warehouse: Warehouse) -> None:  # noqa: F811
     for number in range(40):
         warehouse.add(1, reason=f"{number} {'x' * 500_000}")
+    for number in range(600):
+        warehouse.add(1, reason=f"{number} {'x' * 9_000}")
     warehouse.add("y" * 20_000_000)
     warehouse.add(2)
-    assert counts(sync()) == (42, 1, 0, 41)
+    assert counts(sync()) == (642, 1, 0, 641)
     assert max(len(str(row.reason)) for row in RejectedIntent.objects.all()) == LONGEST_VALUE + 3
     report = sync()
-    assert (report.rejected, report.new_rejects) == (41, 0)
+    assert (report.rejected, report.new_rejects) == (641, 0)
 
 
 def test_a_name_of_any_length_is_nobodys(by_username: Warehouse) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.admin import AdminSite
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models import ProtectedError
@@ -20,6 +21,7 @@ from django.test import Client
 from django.utils import timezone
 
 from program_intent import api
+from program_intent.admin.runs import RunAdmin
 from program_intent.data import LoadReport, RunKind
 from program_intent.exceptions import AppendOnlyError
 from program_intent.intake import load as intake
@@ -234,6 +236,7 @@ def test_an_explanation_says_which_run_brought_what(tmp_path: Path) -> None:
     load(write_report(tmp_path / "report.csv", make_row()), "--by", "ops")
     api.record_intent(1, PROGRAM, reason="VISITED", certainty="MAYBE")
     explanation = api.explain_latest_certain_intent(1, PROGRAM)
+    assert hash(explanation)
     run = Run.objects.get()
     assert explanation.winner
     assert explanation.runs == {explanation.winner.id: run.summary()}
@@ -363,6 +366,8 @@ def test_the_admin_lists_runs_with_their_intents_one_click_away(tmp_path: Path, 
     assert f"{INTENTS}?run={run.pk}" in detail
     for absent in ('name="_save"', 'class="deletelink"', "/delete/"):
         assert absent not in detail
+    of_another_site = RunAdmin(Run, AdminSite("which has no intents"))
+    assert (of_another_site.new(run), of_another_site.intents(run)) == ("2", "Those that it brought")
 
 
 def test_the_runs_intents_are_found_however_much_came_after(

@@ -14,11 +14,14 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
+from sqlalchemy import create_engine
+from sqlalchemy.pool import NullPool
 
 from program_intent import api
 from program_intent.data import SyncReport
@@ -427,6 +430,23 @@ def test_a_scheduler_in_the_host_calls_it_outside_of_a_transaction(warehouse: Wa
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)
+
+
+def engine_from_a_model() -> Any:
+    """In another thread it would find nobody, and leave a connection open."""
+    url: str = get_user_model().objects.get(username="warehouse").first_name
+    return create_engine(url, poolclass=NullPool)
+
+
+def test_a_function_of_the_host_may_ask_the_database_by_the_callers_connection(
+    warehouse: Warehouse, settings: Settings
+) -> None:
+    make_user(username="warehouse", first_name="sqlite://")
+    query = "SELECT 1 AS learner, 2 AS program_uuid, 3 AS reason, 4 AS certainty, 5 AS effective_time"
+    configure(settings, warehouse, URL=f"{__name__}.engine_from_a_model", QUERY=f"{query} WHERE 0", CURSOR=None)
+    with CaptureQueriesContext(connection) as asked:
+        assert counts(sync()) == (0, 0, 0, 0)
+    assert any("first_name" in each["sql"] for each in asked)
 
 
 def test_a_field_that_the_user_model_lacks_is_told_in_the_words_of_the_check(

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,7 +24,8 @@ import test_settings
 from program_intent.exceptions import LoadError
 from program_intent.intake.ahead import ahead, in_thread
 from program_intent.sources.cursors import Cursor, dump, highest, load, lowered
-from program_intent.sources.warehouse import PARTITION, Warehouse
+from program_intent.sources.rows import Malformed
+from program_intent.sources.warehouse import LONGEST_VALUE, PARTITION, Warehouse, engine_of
 from tests.proxy import Proxy
 from tests.reports import PROGRAM, ROOT
 from tests.test_load_processes import wait_until
@@ -140,6 +142,10 @@ def as_parquet(url: URL, place: Place, path: Path) -> Place:
     return Place("duckdb:///:memory:", f"read_parquet('{path}')")
 
 
+def opened_at(url: str, **asked: Any) -> Warehouse:
+    return Warehouse("reports", engine=engine_of("reports", url), **asked)
+
+
 class Read(NamedTuple):
     learners: list[Any]
     places: list[Any]
@@ -158,7 +164,7 @@ def read(
 def reading(
     url: str, query: str, cursor: str | None = None, after: Cursor | None = None
 ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    with closing(Warehouse("reports", url=url, query=query, cursor=cursor, after=after)) as warehouse:
+    with closing(opened_at(url, query=query, cursor=cursor, after=after)) as warehouse:
         count = 0
         for block in warehouse.blocks():
             assert block.originals is None
@@ -305,7 +311,7 @@ def test_without_a_cursor_all_rows_are_read_and_numbered(sqlite: URL) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["LOADED_AT", "Loaded_At", "loaded_at"])
-@pytest.mark.parametrize("column", ["loaded_at", "Loaded_At", "order", "with space", "a:b", 'quo"te'])
+@pytest.mark.parametrize("column", ["loaded_at", "Loaded_At", "order", "with space", "a:b", "a%b", 'quo"te'])
 def test_the_cursor_may_be_any_column_in_any_case(postgresql: URL, column: str, cursor: str) -> None:
     quoted = column.replace('"', '""')
     query = f'SELECT number AS user_id, {OTHERS}, number AS "{quoted}" FROM generate_series(1, 3) number'
@@ -367,6 +373,7 @@ def test_a_spelling_that_changes_on_the_way_is_told_after_the_rows_before(sqlite
     [
         "{select};",
         "\n {select} ; \n",
+        "{select};;",
         "{select} -- what marketing wants",
         "-- what marketing wants\n{select} /* 100 % : all */",
         "{select} WHERE '5%' LIKE '_%' AND 'a:b' = 'a:b' AND ':after' <> '%s' AND '%(x)' <> '%%'",
@@ -387,6 +394,31 @@ def test_what_the_driver_gives_is_not_changed(warehouse: str, request: pytest.Fi
     ((row, place),) = reading(written(request.getfixturevalue(warehouse)), query)
     assert (row, place) == ((5, UUID(PROGRAM), "VISITED", "MAYBE", datetime(2024, 1, 1, 10, tzinfo=UTC)), 1)
     assert list(map(type, row[:2])) == [int, UUID]
+
+
+def giving_buffers() -> Engine:
+    """As psycopg2 gives a bytea."""
+
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(":memory:")
+        connection.text_factory = lambda data: memoryview(data) if data == b"x" else data.decode()
+        return connection
+
+    return create_engine("sqlite://", creator=connect, poolclass=NullPool)
+
+
+def test_a_buffer_is_its_bytes_and_not_another_object_each_time() -> None:
+    ((row, _place),) = reading(f"{__name__}.giving_buffers", f"SELECT 'x' AS learner, {OTHERS}")
+    assert row[0] == b"x"
+
+
+def test_a_document_in_place_of_a_value_is_refused_and_not_kept_in_memory(postgresql: URL) -> None:
+    query = f"SELECT 1 AS learner, repeat('x', 20000000) || {OTHERS}"
+    with closing(opened_at(written(postgresql), query=query)) as warehouse:
+        ((row,),) = [block.rows for block in warehouse.blocks()]
+    assert isinstance(row, Malformed)
+    assert row.error == "program_uuid: Expected up to 10,000 characters, not 20,000,036."
+    assert list(map(len, map(str, row.values)))[:3] == [1, LONGEST_VALUE, 7]
 
 
 @pytest.mark.parametrize(
@@ -412,7 +444,7 @@ def test_an_integral_decimal_is_an_integer_and_nothing_else_becomes_one(
 
 @pytest.mark.parametrize("name", ["learner", "user_id", "LMS_User_ID"])
 def test_the_learner_is_known_by_the_columns_name(sqlite: URL, name: str) -> None:
-    with closing(Warehouse("reports", url=written(sqlite), query=f"SELECT 1 AS {name}, {OTHERS}")) as warehouse:
+    with closing(opened_at(written(sqlite), query=f"SELECT 1 AS {name}, {OTHERS}")) as warehouse:
         assert (warehouse.name, warehouse.learner_name, warehouse.position()) == ("reports", name.lower(), 0)
 
 
@@ -438,8 +470,15 @@ def test_a_result_that_lacks_a_column_or_has_it_twice_is_refused(
     postgresql: URL, query: str, cursor: str | None, expected: str
 ) -> None:
     with pytest.raises(LoadError) as caught:
-        Warehouse("reports", url=written(postgresql), query=query, cursor=cursor)
+        opened_at(written(postgresql), query=query, cursor=cursor)
     assert one_line(caught.value) == f"reports: {expected}"
+
+
+@pytest.mark.parametrize("name", ["user_id", "loaded_at"])
+def test_a_column_that_is_there_twice_is_refused_also_where_a_subquery_numbers_it(sqlite: URL, name: str) -> None:
+    query = f"SELECT 1 AS user_id, {OTHERS}, 1 AS loaded_at, 2 AS {name}"
+    field = {"user_id": "learner", "loaded_at": "CURSOR"}[name]
+    assert refusal(sqlite, query, "loaded_at") == f"reports: two columns for {field}: {name} and {name}."
 
 
 @pytest.mark.parametrize("query", ["", ";", "hello", "DELETE FROM intents", "DROP TABLE intents", "SELECT 1) q --"])
@@ -641,7 +680,7 @@ def test_it_can_be_closed_before_its_end(
     warehouse: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     place = fill(request.getfixturevalue(warehouse), "integer", *map(str, range(3000)))
-    opened = Warehouse("reports", url=place.url, query=place.query, cursor="loaded_at")
+    opened = opened_at(place.url, query=place.query, cursor="loaded_at")
     blocks = opened.blocks()
     assert len(next(blocks).rows) == PARTITION
     opened.close()
@@ -655,14 +694,14 @@ def test_it_can_be_closed_before_its_end(
 @pytest.mark.parametrize("warehouse", ["sqlite", "duckdb", "postgresql", "mariadb", "mysql"])
 def test_each_block_may_be_read_in_another_thread(warehouse: str, request: pytest.FixtureRequest) -> None:
     place = fill(request.getfixturevalue(warehouse), "integer", *map(str, range(2500)))
-    with closing(Warehouse("reports", url=place.url, query=place.query, cursor="loaded_at")) as opened:
+    with closing(opened_at(place.url, query=place.query, cursor="loaded_at")) as opened:
         assert [len(block.rows) for block in ahead(opened.blocks())] == [PARTITION, PARTITION, 500]
 
 
 def test_nobody_waits_for_a_warehouse_that_thinks(postgresql: URL) -> None:
     """The thread that reads closes the connection once the warehouse has answered."""
     query = series(1500, more=", pg_sleep(CASE number WHEN 1200 THEN 2 ELSE 0 END)")
-    opened = Warehouse("reports", url=written(postgresql), query=query)
+    opened = opened_at(written(postgresql), query=query)
     blocks = opened.blocks()
     next(blocks)
     rest: list[Any] = []
@@ -697,7 +736,7 @@ def test_nobody_waits_for_a_silent_warehouse_that_is_to_be_closed(
     """Some drivers read to the end of the result before they close."""
     url = request.getfixturevalue(server).set(drivername=driver)
     with closing(proxy_of(url)) as proxy:
-        opened = Warehouse("reports", url=written(through(proxy, url)), query=heavy(table))
+        opened = opened_at(written(through(proxy, url)), query=heavy(table))
         next(opened.blocks())
         proxy.fall_silent()
         in_thread(opened.close).result(10)
@@ -753,8 +792,8 @@ def test_connect_timeout_with_read_timeout_ends_any_silence_of_mariadb_and_mysql
 
 MEASURE = """
 import resource, sys
-from program_intent.sources.warehouse import Warehouse
-warehouse = Warehouse("reports", url=sys.argv[1], query=sys.argv[2], cursor="loaded_at")
+from program_intent.sources.warehouse import Warehouse, engine_of
+warehouse = Warehouse("reports", engine=engine_of("reports", sys.argv[1]), query=sys.argv[2], cursor="loaded_at")
 print(sum(len(block.rows) for block in warehouse.blocks()), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 warehouse.close()
 """

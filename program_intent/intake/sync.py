@@ -27,7 +27,7 @@ from program_intent.intake.runs import OpenRun
 from program_intent.intake.writers import Foretelling, Storing
 from program_intent.models import Checkpoint, ProgramIntent
 from program_intent.sources import cursors
-from program_intent.sources.warehouse import Warehouse
+from program_intent.sources.warehouse import Warehouse, engine_of
 from program_intent.store.retrying import drop_lost_connection
 from program_intent.validation.learners import field_meant, problem_of_source
 from program_intent.validation.values import Refused
@@ -119,7 +119,8 @@ class Sync:
         self._begin_at(checkpoint)
         after = None if self._reread or self._cursor is None else self._less_the_lag(self._cursor)
         settings = self._settings
-        asked = {"url": settings["URL"], "query": settings["QUERY"], "cursor": settings["CURSOR"], "after": after}
+        engine = engine_of(self._source, settings["URL"])  # in this thread: a host's function may ask the database
+        asked = {"engine": engine, "query": settings["QUERY"], "cursor": settings["CURSOR"], "after": after}
         warehouse = self._waiting(in_thread(partial(Warehouse, self._source, **asked)))
         with closing(warehouse), closing(Foretelling(self._foretold)) as foretelling:
             self._learner_field = self._settings["LEARNER_FIELD"] or _field(warehouse)

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.module_loading import import_string
 
+from program_intent.conf import is_dotted_path
+from program_intent.data import FIELDS
 from program_intent.exceptions import LoadError
 from program_intent.sources import headers
 from program_intent.sources.cursors import Cursor, as_integer, kind
-from program_intent.sources.rows import Block
+from program_intent.sources.rows import Block, Malformed, Values
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, CursorResult, Engine
@@ -23,8 +25,51 @@ if TYPE_CHECKING:
 PARTITION = 1000
 # Seconds that a warehouse is waited for when its connection is closed.
 CLOSED_WITHIN = 1
+# Characters of a value: a column mapped by mistake may hold documents.
+LONGEST_VALUE = 10_000
+# What may stand behind a query, which is to be a subquery.
+_ENDING = "; \t\r\n"
+# What SQLite adds to the second of two columns of a subquery that bear one name.
+_NUMBER = re.compile(r":\d+$")
 # The parameters of a URL whose values are not to be told.
 _SECRET = re.compile("pass|pwd|secret|token|key|odbc_connect", re.I)
+
+
+def engine_of(name: str, url: str) -> "Engine":
+    """The engine that an SQLAlchemy URL names, or that the function of a dotted path returns.
+
+    :raises LoadError: what it needs is not installed, or there is none.
+    """
+    try:
+        from sqlalchemy import Engine, create_engine, make_url
+        from sqlalchemy.exc import NoSuchModuleError
+        from sqlalchemy.pool import NullPool
+    except ModuleNotFoundError as error:
+        remedy = "pip install 'program-intent[warehouse]'"
+        raise LoadError(f"{name}: a warehouse cannot be read ({error}): {remedy}") from error
+    if is_dotted_path(url):
+        try:
+            engine = import_string(url)()
+        except Exception as error:  # the host's own
+            raise LoadError(f"{name}: cannot be read: {_reason(error, ())}.") from error
+        if not isinstance(engine, Engine):
+            raise LoadError(f"{name}: URL: {url} returned no Engine of SQLAlchemy's.")
+        return engine
+    try:
+        parsed = make_url(url)
+    except Exception:  # whose words may have the password
+        expected = "dialect+driver://user:password@host/database, or the dotted path of a function"
+        raise LoadError(f"{name}: URL: expected one such as {expected}.") from None
+    if "@" in (parsed.host or ""):
+        raise LoadError(f"{name}: URL: write an @ in the password as %40.")
+    try:
+        # Without a pool, so that what is closed is gone.
+        return create_engine(parsed, poolclass=NullPool)
+    except (NoSuchModuleError, ModuleNotFoundError) as error:
+        needed = getattr(error, "name", None) or f"the package with SQLAlchemy's dialect {parsed.drivername}"
+        raise LoadError(f"{name}: cannot be read: {needed} is not installed: pip install it.") from error
+    except Exception as error:  # a parameter that the dialect does not know
+        raise LoadError(f"{name}: cannot be read: {_reason(error, _secrets(parsed))}.") from error
 
 
 class Warehouse:
@@ -37,32 +82,28 @@ class Warehouse:
     unit = "row"
 
     def __init__(
-        self, name: str, *, url: str, query: str, cursor: str | None = None, after: Cursor | None = None
+        self, name: str, *, engine: "Engine", query: str, cursor: str | None = None, after: Cursor | None = None
     ) -> None:
-        """``url`` is SQLAlchemy's, or the dotted path of a function that returns an Engine.
-
-        :raises LoadError: what it needs is not installed, the warehouse refuses, or the result lacks a column.
-        """
+        """:raises LoadError: the warehouse refuses, or the result lacks a column."""
         self.name = name
         self._cursor = cursor
         self._kind, self._reached = kind(after), after
         self._read = 0
-        self._secrets: list[str] = []
+        self._secrets = _secrets(engine.url)
         self._is_closed = False
         self._in_use = Lock()
         try:
             with ExitStack() as opened:
-                self._connection = opened.enter_context(self._engine(url).connect())
-                rows = _escaped(f"SELECT * FROM ({query.strip().removesuffix(';')}\n) q")
+                self._connection = opened.enter_context(engine.connect())
+                rows = _escaped(f"SELECT * FROM ({query.rstrip(_ENDING)}\n) q")
                 with closing(self._run(f"{rows} WHERE 1 = 0")) as empty:
-                    names = list(empty.keys())
+                    names = _as_written(list(empty.keys()))
                 self.learner_name = headers.learner_name(names)
                 self._pick = itemgetter(*headers.columns(name, names))
                 if cursor:
                     position = self._position_of(cursor, names)
                     self._pick_cursor = itemgetter(position)
-                    quote = self._connection.dialect.identifier_preparer.quote
-                    column = _escaped(f"q.{quote(names[position])}")
+                    column = _escaped(f"q.{self._quoted(names[position])}")
                     beginning = "" if after is None else f" WHERE {column} >= :after OR {column} IS NULL"
                     rows = f"{rows}{beginning} ORDER BY {column}"
                 self._result = self._run(rows, after=after)
@@ -72,39 +113,15 @@ class Warehouse:
         except Exception as error:  # each driver has its own
             raise self._unreadable(error) from error
 
-    def _engine(self, url: str) -> "Engine":
-        try:
-            from sqlalchemy import Engine, create_engine, make_url
-            from sqlalchemy.exc import NoSuchModuleError
-            from sqlalchemy.pool import NullPool
-        except ModuleNotFoundError as error:
-            remedy = "pip install 'program-intent[warehouse]'"
-            raise LoadError(f"{self.name}: a warehouse cannot be read ({error}): {remedy}") from error
-        if re.fullmatch(r"\w+(\.\w+)+", url):
-            engine = import_string(url)()
-            if not isinstance(engine, Engine):
-                raise LoadError(f"{self.name}: URL: {url} returned no Engine of SQLAlchemy's.")
-            self._secrets = _secrets(engine.url)
-            return engine
-        try:
-            parsed = make_url(url)
-        except Exception:  # whose words may have the password
-            expected = "dialect+driver://user:password@host/database, or the dotted path of a function"
-            raise LoadError(f"{self.name}: URL: expected one such as {expected}.") from None
-        if "@" in (parsed.host or ""):
-            raise LoadError(f"{self.name}: URL: write an @ in the password as %40.")
-        self._secrets = _secrets(parsed)
-        try:
-            # Without a pool, so that what is closed is gone.
-            return create_engine(parsed, poolclass=NullPool)
-        except (NoSuchModuleError, ModuleNotFoundError) as error:
-            needed = getattr(error, "name", None) or f"the package with SQLAlchemy's dialect {parsed.drivername}"
-            raise LoadError(f"{self.name}: cannot be read: {needed} is not installed: pip install it.") from error
-
     def _run(self, statement: str, **parameters: Any) -> "CursorResult[Any]":
         from sqlalchemy import text
 
         return self._connection.execute(text(statement), parameters, execution_options={"yield_per": PARTITION})
+
+    def _quoted(self, column: str) -> str:
+        """Quoted, and a percent sign as it is: what makes SQLAlchemy's text a statement doubles it."""
+        quote = self._connection.dialect.identifier_preparer.quote
+        return quote(column).replace("%%", "%") if "%%" in quote("%") else quote(column)
 
     def _position_of(self, cursor: str, names: Sequence[str]) -> int:
         found = [position for position, name in enumerate(names) if name.lower() == cursor.lower()]
@@ -122,9 +139,9 @@ class Warehouse:
             if self._cursor:
                 places = list(map(self._pick_cursor, fetched))
                 self._follow(places)
-            rows = list(map(self._pick, fetched))
-            if Decimal in set(map(type, chain.from_iterable(rows))):
-                rows = [tuple(map(as_integer, row)) for row in rows]
+            rows: Sequence[Values | Malformed] = list(map(self._pick, fetched))
+            if not all(map(_is_plain, zip(*rows, strict=True))):
+                rows = list(map(_plain, rows))
             yield Block(places, None, rows)
 
     def _fetched(self) -> Sequence[Any]:
@@ -136,7 +153,7 @@ class Warehouse:
             if not self._read:
                 raise self._unreadable(error) from error
             place = f"row {self._read}" if self._reached is None else f"{self._cursor} {self._reached}"
-            raise LoadError(f"{self.name}: breaks off after {place}: {self._reason(error)}.") from error
+            raise LoadError(f"{self.name}: breaks off after {place}: {_reason(error, self._secrets)}.") from error
         finally:
             self._in_use.release()
             if self._is_closed:
@@ -176,15 +193,40 @@ class Warehouse:
             self._connection.close()
 
     def _unreadable(self, error: Exception) -> LoadError:
-        return LoadError(f"{self.name}: cannot be read: {self._reason(error)}.")
+        return LoadError(f"{self.name}: cannot be read: {_reason(error, self._secrets)}.")
 
-    def _reason(self, error: Exception) -> str:
-        """The driver's words on one line; SQLAlchemy would add the statement with its values."""
-        driver = getattr(error, "orig", None)
-        text = " ".join(map(str, driver.args)) if driver else str(error)
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+def _reason(error: Exception, secrets: Iterable[str]) -> str:
+    """The driver's words on one line; SQLAlchemy would add the statement with its values."""
+    driver = getattr(error, "orig", None)
+    text = " ".join(map(str, driver.args)) if driver else str(error)
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return " ".join(text.split()).rstrip(".") or type(error).__name__
+
+
+def _as_written(names: list[str]) -> list[str]:
+    """The names as the query has them, where the warehouse numbers those that come twice."""
+    return [written if (written := _NUMBER.sub("", name)) in names else name for name in names]
+
+
+def _is_plain(column: Sequence[Any]) -> bool:
+    """Whether the values of a column, of a block, are as the judge takes them."""
+    kinds = set(map(type, column))
+    if str in kinds:
+        return len(kinds) == 1 and max(map(len, column)) <= LONGEST_VALUE
+    return kinds.isdisjoint((Decimal, memoryview, bytes))
+
+
+def _plain(row: Values) -> Values | Malformed:
+    """The row as the judge takes it: without buffers, which are other objects each time, nor documents."""
+    values = tuple(bytes(each) if isinstance(each, memoryview) else as_integer(each) for each in row)
+    for name, value in zip(FIELDS, values, strict=True):
+        if isinstance(value, str | bytes) and len(value) > LONGEST_VALUE:
+            told = f"{name}: Expected up to {LONGEST_VALUE:,} characters, not {len(value):,}."
+            cut = (each[:LONGEST_VALUE] if isinstance(each, str | bytes) else each for each in values)
+            return Malformed(told, tuple(cut))
+    return values
 
 
 def _escaped(sql: str) -> str:
