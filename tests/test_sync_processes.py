@@ -23,8 +23,10 @@ from django.utils import timezone
 import test_settings
 from program_intent.data import FIELDS
 from program_intent.intake.load import LARGEST_TRANSACTION
+from program_intent.intake.refused import _key
 from program_intent.models import Checkpoint, ProgramIntent, RejectedIntent, Run
 from program_intent.sources import cursors
+from program_intent.validation.learners import unknown_learner
 from tests import private_postgresql
 from tests.proxy import Proxy
 from tests.reports import (
@@ -238,9 +240,11 @@ def test_what_is_below_the_checkpoint_of_a_killed_sync_is_stored_and_the_next_on
 
 def keep_rejected(row: StoredRow) -> None:
     """As an earlier sync has left it, which knew no such learner."""
-    values = dict(zip(FIELDS, next(as_texts([row])), strict=False))
+    texts = next(as_texts([row]))[: len(FIELDS)]
+    told = {"error": f"learner: {unknown_learner(row.learner_id)}", "key": _key(texts)}
     moments = dict.fromkeys(("first_seen", "last_seen"), timezone.now())
-    RejectedIntent.objects.create(source="reports", learner_field="pk", error="learner: nobody", **values, **moments)
+    values = dict(zip(FIELDS, texts, strict=True))
+    RejectedIntent.objects.create(source="reports", learner_field="pk", **values, **told, **moments)
 
 
 def test_a_killed_sync_keeps_others_out_until_its_lease_ends(full: Syncs) -> None:
