@@ -10,6 +10,8 @@ class Checkpoint(models.Model):
     """One row per source of a warehouse; all below its cursor is stored.
 
     ``lease_until`` is by the clock of this database, the only one that all who sync share.
+
+    .. no_pii:
     """
 
     id = models.BigAutoField(primary_key=True)

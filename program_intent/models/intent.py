@@ -58,9 +58,10 @@ class ProgramIntent(models.Model):
     The learner key has no database constraint and no index of its own: both engines lock the parent row for every child
     inserted, which would block logins during a load (docs/decisions/0001).
 
-    .. pii: links a learner to the programs they mean to complete
+    .. pii: links a learner to the programs they mean to complete; goes with the user, and where the user's row stays
+        the host deletes it
     .. pii_types: id
-    .. pii_retirement: local_api
+    .. pii_retirement: consumer_api
     """
 
     id = models.BigAutoField(primary_key=True)

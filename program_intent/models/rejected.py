@@ -8,9 +8,10 @@ from program_intent.models.fields import CodePointCharField
 class RejectedIntent(models.Model):
     """The five values as they were read, as texts, and never more of what brought them.
 
-    .. pii: names a learner as the source does, with the program they may mean to complete
-    .. pii_types: id, username
-    .. pii_retirement: local_api
+    .. pii: names a learner as the source does, with the program they may mean to complete; forgotten after
+        REJECTED_KEPT_DAYS
+    .. pii_types: id, username, email_address, other
+    .. pii_retirement: consumer_api
     """
 
     id = models.BigAutoField(primary_key=True)
