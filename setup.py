@@ -8,6 +8,9 @@ VERSION = re.search(r'^__version__ = "(.+)"$', Path("program_intent/__init__.py"
 assert VERSION, "program_intent/__init__.py has no __version__"
 # On a package index a link into the repository leads nowhere: the path stands beside its words there.
 README = re.sub(r"`([^`<]+?) <((?!https?:)[^>]+)>`_", r"\1 (\2)", Path("README.rst").read_text(encoding="utf-8"))
+REST = ["djangorestframework>=3.16,<3.19", "drf-spectacular>=0.28"]
+# Where the plugin loader of Open edX looks: an LMS, and a credentials service.
+PLUGIN = ["program_intent = program_intent.openedx.plugin:ProgramIntentConfig"]
 
 setup(
     name="program-intent",
@@ -26,13 +29,15 @@ setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "rest": ["djangorestframework>=3.16,<3.19", "drf-spectacular>=0.28"],
+        "rest": REST,
+        "openedx": REST,
         # The binary wheels need no compiler; a host that builds psycopg itself leaves the extra out.
         "postgresql": ["psycopg[binary]>=3.1.18"],
         "mysql": ["mysqlclient>=2.2.1"],
         # Without a driver: a host takes that of its warehouse.
         "warehouse": ["SQLAlchemy>=2.0,<3"],
     },
+    entry_points={"lms.djangoapp": PLUGIN, "credentials.djangoapp": PLUGIN},
     classifiers=[
         "Development Status :: 4 - Beta",
         "Framework :: Django",

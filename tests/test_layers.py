@@ -64,6 +64,7 @@ def test_a_plain_host_loads_neither_rest_framework_nor_sqlalchemy_nor_anything_o
         "drf_spectacular",
         "openedx",
         "openedx_events",
+        "edx_django_utils",
         "edx_rest_framework_extensions",
         "sqlalchemy",
     )
@@ -151,6 +152,7 @@ def test_imports_only_point_downwards_and_in_no_circle(package: Path) -> None:
         ("rest_api/record.py", "program_intent.store", "rest_api stands on api and the reads"),
         ("admin/pages.py", "program_intent.engines.sql", "admin stands on api and the model"),
         ("data.py", "program_intent.api", "Imports point one way"),
+        ("api.py", "program_intent.openedx.plugin", "Imports point one way"),
     ],
 )
 def test_an_import_that_is_a_text_is_seen(package: Path, module: str, text: str, contract: str) -> None:

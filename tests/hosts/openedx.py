@@ -1,0 +1,155 @@
+"""What a host of Open edX is promised; test_openedx.py runs it once as an LMS and once as a credentials service."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.conf import settings
+from django.contrib.auth.models import Permission
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.db import connections
+from django.test import override_settings
+from django.urls import reverse
+from rest_framework.test import APIClient
+
+from program_intent.api import get_latest_certain_intents
+from program_intent.models import ProgramIntent
+from tests.builders import make_intent, make_user
+from tests.reports import load, write_report
+from tests.rest import LATEST, PROGRAM, RECORD
+
+IS_LMS = settings.ROOT_URLCONF == "tests.hosts.lms.urls"
+PLUGIN = "program_intent.openedx.plugin.ProgramIntentConfig"
+ROW = {
+    "program_uuid": PROGRAM,
+    "reason": "BUNDLE_PURCHASE",
+    "certainty": "CERTAIN_YES",
+    "effective_timestamp": "2022-04-12T08:30:00Z",
+}
+
+pytestmark = pytest.mark.django_db
+
+
+def make_people() -> tuple[Any, Any, str]:
+    """Two learners, and by which field the LMS's key of one names them; as a primary key it would be the other's."""
+    ada, bob = make_user(), make_user()
+    if IS_LMS:
+        return ada, bob, "pk"
+    ada.lms_user_id, bob.lms_user_id = bob.pk, ada.pk
+    ada.save()
+    bob.save()
+    return ada, bob, "lms_user_id"
+
+
+def client_of(user: Any) -> APIClient:
+    client = APIClient()
+    client.force_authenticate(user)
+    return client
+
+
+def make_service() -> APIClient:
+    if not IS_LMS:
+        return client_of(make_user(is_service=True))
+    service = make_user()
+    service.user_permissions.add(*Permission.objects.filter(content_type__app_label="program_intent"))
+    return client_of(service)
+
+
+def test_the_app_is_installed_by_its_entry_point_under_its_own_name_and_label() -> None:
+    assert [app for app in settings.INSTALLED_APPS if app.startswith("program_intent")] == [PLUGIN]
+    app = apps.get_app_config("program_intent")
+    assert (app.name, app.label, type(app).__module__) == (
+        "program_intent",
+        "program_intent",
+        "program_intent.openedx.plugin",
+    )
+
+
+def test_its_tables_are_there_and_no_migration_is_missing() -> None:
+    assert not ProgramIntent.objects.exists()
+    call_command("makemigrations", "program_intent", check_changes=True, dry_run=True, verbosity=0)
+
+
+def test_what_the_host_left_out_is_filled_in_and_the_rest_stays() -> None:
+    lms = {"LEARNER_LOOKUP_FIELD": "pk", "MAX_BATCH_SIZE": 10}
+    assert getattr(settings, "PROGRAM_INTENT", None) == (lms if IS_LMS else {"LEARNER_LOOKUP_FIELD": "lms_user_id"})
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_the_checks_find_nothing_but_a_name_that_is_not_unique() -> None:
+    found = [message.id for message in run_checks(databases=[*connections]) if "program_intent" in str(message.id)]
+    assert found == ([] if IS_LMS else ["program_intent.W002"])
+
+
+def test_the_rest_api_is_mounted_and_lets_nobody_in_who_has_not_signed_in() -> None:
+    assert reverse("program_intent:latest-certain") == LATEST
+    assert APIClient().get(LATEST).status_code in (401, 403)
+
+
+def test_a_learner_records_and_asks_about_themself() -> None:
+    ada, _, field = make_people()
+    posted = client_of(ada).post(RECORD, ROW, format="json")
+    assert (posted.status_code, posted.json()["learner"]) == (201, getattr(ada, field))
+    assert client_of(ada).get(LATEST).json() == [posted.json()]
+    assert [intent.learner for intent in ProgramIntent.objects.all()] == [ada]
+
+
+def test_a_service_names_learners_by_the_key_of_the_lms() -> None:
+    ada, bob, field = make_people()
+    rows = [{"learner": getattr(each, field), **ROW} for each in (ada, bob)]
+    posted = make_service().post(RECORD, [*rows, {"learner": 2**31 - 1, **ROW}], format="json")
+    assert (posted.status_code, posted.json()["created"], posted.json()["rejected"]) == (200, 2, 1)
+    assert [intent.learner for intent in ProgramIntent.objects.order_by("id")] == [ada, bob]
+
+
+@pytest.mark.parametrize("column", ["lms_user_id", "user_id", "learner"])
+def test_a_report_reaches_the_right_people(column: str, tmp_path: Path) -> None:
+    ada, _, field = make_people()
+    values = f"{PROGRAM},{getattr(ada, field)},BUNDLE_PURCHASE,CERTAIN_YES,2022-04-12T08:30:00Z"
+    header = f"program_uuid,{column},intent_reason,intent_certainty,effective_time"
+    loaded = load(write_report(tmp_path / "report.csv", values, header=header))
+    assert (loaded.status, loaded.counts.created) == (0, 1)
+    assert [intent.learner for intent in ProgramIntent.objects.all()] == [ada]
+
+
+if IS_LMS:
+
+    class ReadsFromTheReplica:
+        """As edx_django_utils.db.read_replica inside ``read_queries_only``."""
+
+        def db_for_read(self, model: object, **hints: object) -> str:
+            return "read_replica"
+
+        def db_for_write(self, model: object, **hints: object) -> str:
+            return "default"
+
+    @pytest.mark.django_db(transaction=True, databases="__all__")
+    def test_a_page_may_ask_the_replica() -> None:
+        intent = make_intent()
+        with override_settings(DATABASE_ROUTERS=[ReadsFromTheReplica()]):
+            (answer,) = get_latest_certain_intents(intent.learner).values()
+        assert answer.id == intent.pk
+        assert ProgramIntent.objects.using("read_replica").get() == intent
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_refused_row_does_not_undo_its_request() -> None:
+        ada, _, _ = make_people()
+        posted = client_of(ada).post(RECORD, [ROW, {**ROW, "certainty": "PERHAPS"}], format="json")
+        assert (posted.status_code, posted.json()["rejected"]) == (200, 1)
+        assert ProgramIntent.objects.count() == 1
+
+else:
+
+    def test_e012_a_file_of_settings_that_is_read_later_names_no_learners() -> None:
+        with override_settings(PROGRAM_INTENT={"MAX_BATCH_SIZE": 10}):
+            (message,) = [each for each in run_checks() if "program_intent" in str(each.id)]
+        assert (message.id, message.level >= 40) == ("program_intent.E012", True)
+        assert message.msg == (
+            "PROGRAM_INTENT has no LEARNER_LOOKUP_FIELD, so learners are named by a primary key that is not the LMS's."
+        )
+        assert message.hint == (
+            "It was filled in, and then PROGRAM_INTENT was set anew, as by a YAML file. Add to it there: "
+            "LEARNER_LOOKUP_FIELD: lms_user_id."
+        )
