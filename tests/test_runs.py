@@ -307,6 +307,25 @@ def test_the_log_has_a_line_at_start_and_end_with_the_counts(tmp_path: Path, cap
     assert records[3].reason == "Stopped: more than 0 rows were rejected."
 
 
+class Failing(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise OSError("no disk")
+
+
+def test_a_handler_of_the_log_that_fails_stops_neither_the_load_nor_the_news_of_it(
+    tmp_path: Path, ended: list[Run]
+) -> None:
+    failing, logger = Failing(), logging.getLogger("program_intent.load")
+    logger.addHandler(failing)
+    logger.setLevel(logging.INFO)
+    try:
+        load(write_report(tmp_path / "report.csv", make_row()))
+    finally:
+        logger.removeHandler(failing)
+        logger.setLevel(logging.NOTSET)
+    assert [counts_of(run) for run in ended] == [(1, 1, 0, 0)]
+
+
 def test_runs_are_listed_the_newest_first(tmp_path: Path) -> None:
     load(write_report(tmp_path / "report.csv", *as_csv(many(2000))), "--by", "ops")
     load(write_report(tmp_path / "bad.csv", BAD), "--max-rejects", 0, "--by", "ops")

@@ -61,7 +61,12 @@ class OpenRun:
         return bool(mine.update(updated=timezone.now(), **_counts(counts), **values))
 
     def _log(self, level: int, what: str, **more: Any) -> None:
-        self._logger.log(level, "Run %s %s", self.key, what, extra={"run": self.key, **more})
+        """Once it is committed; a handler that fails stops nothing."""
+
+        def log() -> None:  # Django asks a robust one for its name, which a partial has not
+            self._logger.log(level, "Run %s %s", self.key, what, extra={"run": self.key, **more})
+
+        transaction.on_commit(log, using=self._using, robust=True)
 
     @property
     def _runs(self) -> Any:
