@@ -13,7 +13,14 @@ import django  # noqa: E402  # found on the path, and told of its settings, abov
 django.setup()
 
 from program_intent import __version__  # noqa: E402  # models need Django set up
-from program_intent.conf import NEEDED, OF_SOURCE, SETTINGS, Setting  # noqa: E402  # as above
+from program_intent.conf import (  # noqa: E402  # as above
+    NEEDED,
+    OF_EVENT,
+    OF_EVENT_WITH_ROWS,
+    OF_SOURCE,
+    SETTINGS,
+    Setting,
+)
 
 
 def row(key: str, setting: Setting) -> str:
@@ -23,7 +30,8 @@ def row(key: str, setting: Setting) -> str:
 
 # A page includes what is written here anew by each build, so it cannot be out of date.
 Path(DOCS, "_build").mkdir(exist_ok=True)
-for name, settings in {"settings": SETTINGS, "sources": OF_SOURCE}.items():
+TABLES = {"settings": SETTINGS, "sources": OF_SOURCE, "event": OF_EVENT, "event_with_rows": OF_EVENT_WITH_ROWS}
+for name, settings in TABLES.items():
     Path(DOCS, "_build", f"{name}.rst").write_text("\n".join(row(key, each) for key, each in settings.items()))
 
 project = "program_intent"

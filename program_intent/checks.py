@@ -16,12 +16,20 @@ from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
-from program_intent.conf import OF_SOURCE, SETTINGS, is_dotted_path, problems_of_source
+from program_intent.conf import (
+    OF_SOURCE,
+    SETTINGS,
+    is_dotted_path,
+    keys_of_event,
+    problems_of_event,
+    problems_of_source,
+)
 from program_intent.models import ProgramIntent
+from program_intent.sources import open_edx
 from program_intent.sources.headers import field_named
 from program_intent.validation.learners import field_problem, is_unique, key_field, problem_of_source
 from program_intent.validation.times import EARLIEST
-from program_intent.validation.values import did_you_mean, shown
+from program_intent.validation.values import Refused, did_you_mean, parse_certainty, parse_reason, shown
 
 # What Django itself raises on first use of a user model, a database engine or a router that does not exist or is none.
 _TOLD_BY_DJANGO = (ImproperlyConfigured, ImportError, TypeError, AttributeError)
@@ -69,8 +77,8 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _shown_setting(key: str, value: Any) -> str:
-    """Nothing of sources, which may hold passwords."""
-    return "" if key == "SOURCES" else f"{shown(value)}, "
+    """Nothing of what may hold passwords."""
+    return "" if key in ("SOURCES", "EVENTS_URL") else f"{shown(value)}, "
 
 
 def _unknown_key(key: Any) -> Error:
@@ -110,14 +118,54 @@ def _source_messages(sources: dict[Any, Any]) -> Iterator[CheckMessage]:
             )
 
 
-def _not_imported(url: str) -> str:
+def _not_imported(path: str) -> str:
     """What speaks against the dotted path of a function; nothing against a URL."""
-    if not is_dotted_path(url):
+    if not is_dotted_path(path):
         return ""
     try:
-        return "" if callable(import_string(url)) else f"names no function: {url}"
+        return "" if callable(import_string(path)) else f"names no function: {path}"
     except ImportError as error:
         return f"cannot be imported: {error}"
+
+
+@register()
+def check_events(**kwargs: Any) -> list[CheckMessage]:
+    """E011 and W006: events have what makes rows of them, and name the right learners."""
+    configured = getattr(settings, "PROGRAM_INTENT", {})
+    events = configured.get("EVENTS") if isinstance(configured, dict) else None
+    return list(_event_messages(events)) if isinstance(events, dict) else []
+
+
+def _event_messages(events: dict[Any, Any]) -> Iterator[CheckMessage]:
+    for event_type, mapping in events.items():
+        problems = list(problems_of_event(event_type, mapping)) or list(_misfits(event_type, mapping))
+        hint = f"The keys are {', '.join(keys_of_event(mapping))}."
+        yield from (Error(problem, hint=hint, id="program_intent.E011") for problem in problems)
+        if not problems and open_edx.names_by_unknown_ids(event_type, mapping):
+            yield Warning(
+                f'PROGRAM_INTENT["EVENTS"][{event_type!r}] names learners by {mapping["learner"]}, the primary key of '
+                "the LMS, and nothing says which field of the user model that is.",
+                hint="Give it learner_field, or set LEARNER_LOOKUP_FIELD; pk, if this is the LMS.",
+                id="program_intent.W006",
+            )
+
+
+def _misfits(event_type: str, mapping: dict[str, str]) -> Iterator[str]:
+    """What of a mapping that has its form does not fit this host."""
+    where = f'PROGRAM_INTENT["EVENTS"][{event_type!r}]'
+    for name, parse in (("reason", parse_reason), ("certainty", parse_certainty)):
+        try:
+            parse(mapping.get(name, "MAYBE"))
+        except Refused as refused:
+            yield f"{where}[{name!r}]: {refused}"
+    with suppress(*_TOLD_BY_DJANGO):
+        check, problem = field_problem(get_user_model(), mapping.get("learner_field") or "pk")
+        if check.startswith("E"):
+            yield f"{where}['learner_field'] is {problem} of the user model."
+    if problem := _not_imported(mapping["rows"]) if "rows" in mapping else "":
+        yield f"{where}['rows'] {problem}."
+    with suppress(ImportError):  # where openedx-events is not installed
+        yield from (f"{where}{misfit}" for misfit in open_edx.misfits(event_type, mapping))
 
 
 @register()

@@ -51,7 +51,22 @@ SETTINGS = {
         default=90,
         kind="an int from 1 to 36500",
         fits=lambda value: type(value) is int and 0 < value <= 36_500,
-        why="How many days after it was last seen a row that a warehouse brought and that was refused is forgotten.",
+        why="How many days after it was last seen a row that a warehouse or an event brought and that was refused is "
+        "forgotten.",
+    ),
+    "EVENTS": Setting(
+        default={},
+        kind="a dict of mappings by event type",
+        fits=lambda value: isinstance(value, dict),
+        why="What events mean, by their types: each a dictionary of the keys below. ``program_intent.events.rows`` and "
+        "``consume_program_intents`` go by it.",
+    ),
+    "EVENTS_URL": Setting(
+        default=None,
+        kind="a URL of Redis such as redis://user:password@host:6379/0",
+        fits=lambda value: value is None or (isinstance(value, str) and bool(value)),
+        why="Where ``consume_program_intents`` reads Open edX's event bus. Left out: the host's "
+        "``EVENT_BUS_REDIS_CONNECTION_URL``.",
     ),
 }
 
@@ -110,6 +125,55 @@ OF_SOURCE = {
     ),
 }
 
+# The values of an intent that are found in an event; the others are constants.
+PATHS = ("learner", "program_uuid", "effective_timestamp")
+_PATH = "a dotted path into the event, such as metadata.time"
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and all(value.split("."))
+
+
+_LEARNER_FIELD_OF_EVENT = Setting(
+    default=None,
+    kind="a str that names a field of the user model",
+    fits=lambda value: value is None or isinstance(value, str),
+    why="The field by which the event names learners. Left out: ``LEARNER_LOOKUP_FIELD``.",
+)
+# The keys of an event that is an intent, and those of one whose rows a function of the host's makes.
+OF_EVENT = {
+    "learner": Setting(default=NEEDED, kind=_PATH, fits=_is_path, why="Where the event names the learner."),
+    "program_uuid": Setting(default=NEEDED, kind=_PATH, fits=_is_path, why="Where it names the program."),
+    "effective_timestamp": Setting(
+        default=NEEDED,
+        kind=_PATH,
+        fits=_is_path,
+        why="Where it says when this became true; ``metadata`` is part of it.",
+    ),
+    "reason": Setting(
+        default=NEEDED,
+        kind="a reason such as PROGRAM_CERTIFICATE_AWARDED",
+        fits=lambda value: isinstance(value, str),
+        why="The reason of each such intent.",
+    ),
+    "certainty": Setting(
+        default=NEEDED,
+        kind="one of CERTAIN_YES, CERTAIN_NO, MAYBE",
+        fits=lambda value: isinstance(value, str),
+        why="The certainty of each such intent.",
+    ),
+    "learner_field": _LEARNER_FIELD_OF_EVENT,
+}
+OF_EVENT_WITH_ROWS = {
+    "rows": Setting(
+        default=NEEDED,
+        kind="the dotted path of a function",
+        fits=lambda value: isinstance(value, str) and is_dotted_path(value),
+        why="Takes the event, gives rows with the five values of an intent; none if it means none.",
+    ),
+    "learner_field": _LEARNER_FIELD_OF_EVENT,
+}
+
 
 def _is_zone(value: Any) -> bool:
     try:
@@ -152,19 +216,44 @@ def source(name: str) -> dict[str, Any]:
     return {key: setting.default for key, setting in OF_SOURCE.items()} | sources()[name]
 
 
+def events() -> dict[str, dict[str, Any]]:
+    """The mappings of events by type, as they are set."""
+    return dict(_get("EVENTS"))
+
+
+def events_url() -> str | None:
+    return _get("EVENTS_URL") or getattr(settings, "EVENT_BUS_REDIS_CONNECTION_URL", None)
+
+
 def problems_of_source(name: Any, value: Any) -> Iterator[str]:
     """What is wrong with the settings of a source; a URL, which may hold a password, is not shown."""
     where = f'PROGRAM_INTENT["SOURCES"][{name!r}]'
     is_name = isinstance(name, str) and 0 < len(name) <= LONGEST_SOURCE
     if not is_name or not name.isprintable() or name != name.strip():
         yield f"{where}: expected a name of 1 to {LONGEST_SOURCE} printable characters, with no space around it."
+    yield from _problems(where, value, OF_SOURCE)
+
+
+def keys_of_event(value: Any) -> dict[str, Setting]:
+    return OF_EVENT_WITH_ROWS if isinstance(value, dict) and "rows" in value else OF_EVENT
+
+
+def problems_of_event(event_type: Any, value: Any) -> Iterator[str]:
+    """What is wrong with the form of an event's mapping."""
+    where = f'PROGRAM_INTENT["EVENTS"][{event_type!r}]'
+    if not isinstance(event_type, str):
+        yield f"{where}: expected the type of an event, a str."
+    yield from _problems(where, value, keys_of_event(value))
+
+
+def _problems(where: str, value: Any, keys: dict[str, Setting]) -> Iterator[str]:
     if not isinstance(value, dict):
         yield f"{where} is not a dictionary."
         return
     for key in value:
-        if key not in OF_SOURCE:
-            yield f"{where} has the unknown key {key!r}. The keys are {', '.join(OF_SOURCE)}."
-    for key, setting in OF_SOURCE.items():
+        if key not in keys:
+            yield f"{where} has the unknown key {key!r}. The keys are {', '.join(keys)}."
+    for key, setting in keys.items():
         if key not in value and setting.default is NEEDED:
             yield f"{where} has no {key}: {setting.kind}."
         elif key in value and not setting.fits(value[key]):

@@ -567,3 +567,105 @@ def test_e003_shows_nothing_of_sources_that_are_none() -> None:
     with override_settings(PROGRAM_INTENT={"SOURCES": [GOOD]}):
         (message,) = found()
         assert message.msg == "PROGRAM_INTENT['SOURCES'] is not a dict of warehouses by name."
+
+
+# Events
+
+EVENT = {
+    "learner": "user.id",
+    "program_uuid": "program.uuid",
+    "effective_timestamp": "metadata.time",
+    "reason": "SIGNED_UP",
+    "certainty": "MAYBE",
+}
+PATH = "a dotted path into the event, such as metadata.time"
+OF_EVENT = "The keys are learner, program_uuid, effective_timestamp, reason, certainty, learner_field."
+OF_ROWS = "The keys are rows, learner_field."
+ROWS = "tests.test_checks.found"
+REASON = "letters, digits and underscores that starts with a letter, such as BUNDLE_PURCHASE, not 'signed up'."
+
+
+@pytest.mark.parametrize(
+    ("mapping", "problem", "hint"),
+    [
+        ([EVENT], " is not a dictionary.", OF_EVENT),
+        ({**EVENT, "lerner": "user.id"}, f" has the unknown key 'lerner'. {OF_EVENT}", OF_EVENT),
+        ({**EVENT, "rows": ROWS}, None, OF_ROWS),
+        ({**EVENT, "learner": "user..id"}, f"['learner'] is not {PATH}.", OF_EVENT),
+        ({**EVENT, "reason": "signed up"}, f"['reason']: Expected a reason of up to 64 {REASON}", OF_EVENT),
+        (
+            {**EVENT, "certainty": "SURE"},
+            "['certainty']: Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not 'SURE'.",
+            OF_EVENT,
+        ),
+        ({**EVENT, "learner_field": "nickname"}, "['learner_field'] is not a field of the user model.", OF_EVENT),
+        ({"rows": "found"}, "['rows'] is not the dotted path of a function.", OF_ROWS),
+        (
+            {"rows": "tests.nowhere.rows"},
+            "['rows'] cannot be imported: No module named 'tests.nowhere'.",
+            OF_ROWS,
+        ),
+        ({"rows": "tests.test_checks.KEYS"}, "['rows'] names no function: tests.test_checks.KEYS.", OF_ROWS),
+    ],
+)
+def test_e011_an_event_lacks_what_makes_rows_of_it(mapping: Any, problem: str | None, hint: str) -> None:
+    with override_settings(PROGRAM_INTENT={"EVENTS": {"of.the.host": mapping}}):
+        messages = found()
+    assert {(message.id, message.hint) for message in messages} == {("program_intent.E011", hint)}
+    unknown = [f" has the unknown key {key!r}. {OF_ROWS}" for key in EVENT]
+    problems = [problem] if problem else unknown  # rows, or the five
+    assert [message.msg for message in messages] == [
+        f"PROGRAM_INTENT[\"EVENTS\"]['of.the.host']{each}" for each in problems
+    ]
+
+
+def test_e011_an_event_lacks_one_of_the_five() -> None:
+    for key in EVENT:
+        mapping = {name: value for name, value in EVENT.items() if name != key}
+        with override_settings(PROGRAM_INTENT={"EVENTS": {"of.the.host": mapping}}):
+            (message,) = found()
+            assert message.msg.startswith(f"PROGRAM_INTENT[\"EVENTS\"]['of.the.host'] has no {key}: ")
+
+
+def test_e011_the_type_of_an_event_is_no_text() -> None:
+    with override_settings(PROGRAM_INTENT={"EVENTS": {1: EVENT}}):
+        assert [message.msg for message in found()] == [
+            'PROGRAM_INTENT["EVENTS"][1]: expected the type of an event, a str.'
+        ]
+
+
+@pytest.mark.parametrize("mapping", [{**EVENT, "learner_field": "username"}, {"rows": ROWS}, {**EVENT}])
+def test_events_of_the_host_with_all_that_they_need_pass(mapping: dict[str, str]) -> None:
+    with override_settings(PROGRAM_INTENT={"EVENTS": {"of.the.host": mapping}}):
+        assert found() == []
+
+
+AWARDED = "org.openedx.learning.program.certificate.awarded.v1"
+OF_CERTIFICATE = {
+    **EVENT,
+    "learner": "program_certificate.user.id",
+    "program_uuid": "program_certificate.program.uuid",
+}
+
+
+def test_w006_an_id_of_the_lms_and_nothing_says_which_field_that_is() -> None:
+    with override_settings(PROGRAM_INTENT={"EVENTS": {AWARDED: OF_CERTIFICATE}}):
+        assert found() == [
+            Warning(
+                f"PROGRAM_INTENT[\"EVENTS\"]['{AWARDED}'] names learners by program_certificate.user.id, the primary "
+                "key of the LMS, and nothing says which field of the user model that is.",
+                hint="Give it learner_field, or set LEARNER_LOOKUP_FIELD; pk, if this is the LMS.",
+                id="program_intent.W006",
+            )
+        ]
+    for said in ({"EVENTS": {AWARDED: {**OF_CERTIFICATE, "learner_field": "pk"}}}, {"LEARNER_LOOKUP_FIELD": "pk"}):
+        with override_settings(PROGRAM_INTENT={"EVENTS": {AWARDED: OF_CERTIFICATE}, **said}):
+            assert found() == []
+
+
+def test_e003_shows_nothing_of_a_url_that_may_hold_a_password() -> None:
+    with override_settings(PROGRAM_INTENT={"EVENTS_URL": b"redis://:secret@host"}):
+        (message,) = found()
+        assert message.msg == (
+            "PROGRAM_INTENT['EVENTS_URL'] is not a URL of Redis such as redis://user:password@host:6379/0."
+        )

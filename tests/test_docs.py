@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from html import unescape
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -471,7 +472,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_each_setting_is_in_the_reference_with_its_default(built: Path) -> None:
     text = unescape(re.sub(r"<[^>]+>", "", Path(built, "reference/settings.html").read_text())).replace("\u2019", "'")
-    for key, setting in [*conf.SETTINGS.items(), *conf.OF_SOURCE.items()]:
+    tables = (conf.SETTINGS, conf.OF_SOURCE, conf.OF_EVENT, conf.OF_EVENT_WITH_ROWS)
+    for key, setting in chain.from_iterable(table.items() for table in tables):
         described = text.partition(f"\n{key}")[2].partition("\n")[0]
         default = "Required" if setting.default is conf.NEEDED else f"Default: {setting.default!r}"
         assert f"{default}, {setting.kind}." in described

@@ -67,6 +67,7 @@ def test_a_plain_host_loads_neither_rest_framework_nor_sqlalchemy_nor_anything_o
         "edx_django_utils",
         "edx_rest_framework_extensions",
         "sqlalchemy",
+        "redis",
     )
     assert loaded_by(WITHOUT_REST + "".join(map("import {}\n".format, modules)), "django", *optional) == {"django"}
 
