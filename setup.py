@@ -36,6 +36,8 @@ setup(
         "mysql": ["mysqlclient>=2.2.1"],
         # Without a driver: a host takes that of its warehouse.
         "warehouse": ["SQLAlchemy>=2.0,<3"],
+        # openedx-events, which reads the values, is of the host: it brings packages under the AGPL.
+        "events": ["redis>=5.0"],
     },
     entry_points={"lms.djangoapp": PLUGIN, "credentials.djangoapp": PLUGIN},
     classifiers=[

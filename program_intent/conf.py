@@ -225,6 +225,12 @@ def events_url() -> str | None:
     return _get("EVENTS_URL") or getattr(settings, "EVENT_BUS_REDIS_CONNECTION_URL", None)
 
 
+def stream(topic: str) -> str:
+    """What Open edX calls the stream of a topic."""
+    prefix = getattr(settings, "EVENT_BUS_TOPIC_PREFIX", None)
+    return f"{prefix}-{topic}" if prefix else topic
+
+
 def problems_of_source(name: Any, value: Any) -> Iterator[str]:
     """What is wrong with the settings of a source; a URL, which may hold a password, is not shown."""
     where = f'PROGRAM_INTENT["SOURCES"][{name!r}]'

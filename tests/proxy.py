@@ -14,6 +14,7 @@ class Proxy:
         self._speaks = Event()
         self._speaks.set()
         self.has_kept_back = Event()
+        self._is_down = False
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = self._server.getsockname()[1]
         Thread(target=self._accept, daemon=True).start()
@@ -22,6 +23,9 @@ class Proxy:
         with suppress(OSError):
             while True:
                 ours = self._server.accept()[0]
+                if self._is_down:
+                    ours.close()
+                    continue
                 theirs = socket.create_connection(self._to)
                 self._open += ours, theirs
                 for pair in ((ours, theirs), (theirs, ours)):
@@ -49,6 +53,14 @@ class Proxy:
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
         self._open.clear()
+
+    def go_down(self) -> None:
+        """Cut, and refuse who comes, until it is up again."""
+        self._is_down = True
+        self.cut()
+
+    def come_up(self) -> None:
+        self._is_down = False
 
     def close(self) -> None:
         self._server.close()

@@ -1,15 +1,19 @@
 """What events mean: the mapping of ``EVENTS`` as pure functions, which need neither a library nor a queue."""
 
+import subprocess
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from program_intent import events
 from program_intent.api import record_intents
 from tests.builders import MOMENT, PROGRAM, stored_intents
+from tests.reports import process_environment
 
 AWARDED = "org.openedx.learning.program.certificate.awarded.v1"
 MAPPING = {
@@ -102,3 +106,40 @@ def test_a_row_of_the_host_without_a_time_is_refused_too(ada: User) -> None:
     with by_rows("without_time", learner_field="username"):
         (outcome,) = record_intents(events.rows("of.the.host", {}), learner_field="username")
     assert outcome.errors == {"effective_timestamp": ["This field is required."]}
+
+
+# The consumer, before anything is read
+
+
+def consume(**settings: Any) -> str:
+    with override_settings(PROGRAM_INTENT=settings), pytest.raises(CommandError) as raised:
+        call_command("consume_program_intents", "--topic", "certificates", "--once")
+    assert raised.value.returncode == 1
+    return str(raised.value)
+
+
+def test_a_consumer_without_redis_py_says_what_to_install(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    line = consume(EVENTS={AWARDED: MAPPING}, EVENTS_URL="redis://127.0.0.1")
+    assert line.startswith("The event bus cannot be read (")
+    assert line.endswith("): pip install 'program-intent[events]'")
+
+
+def test_a_consumer_is_told_where_the_bus_is(db: None) -> None:
+    line = consume(EVENTS={AWARDED: MAPPING})
+    assert line == "Set EVENTS_URL, or EVENT_BUS_REDIS_CONNECTION_URL: where the event bus is."
+
+
+def test_a_consumer_that_no_event_is_mapped_for_does_not_begin(db: None) -> None:
+    assert consume() == 'PROGRAM_INTENT["EVENTS"] maps no event.'
+
+
+def test_a_consumer_does_not_begin_with_a_mapping_that_lacks_something(db: None) -> None:
+    assert consume(EVENTS={"a": {"rows": "here"}}).endswith("['rows'] is not the dotted path of a function.")
+
+
+@pytest.mark.parametrize("options", [["--batch", "0"], ["--batch", "many"], ["--topic", "x" * 256]])
+def test_wrong_usage_of_the_consumer_is_exit_status_2(options: list[str]) -> None:
+    arguments = [sys.executable, "-m", "django", "consume_program_intents", "--topic", "a", *options]
+    result = subprocess.run(arguments, env=process_environment(), capture_output=True, text=True)
+    assert (result.returncode, "expected" in result.stderr) == (2, True)

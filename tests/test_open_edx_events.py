@@ -6,9 +6,10 @@ import pytest
 from django.core.checks import run_checks
 from django.test import override_settings
 
+from tests.event_bus import demand_event_bus
 from tests.test_events import AWARDED, MAPPING
 
-pytest.importorskip("openedx_events", reason="needs openedx-events: tox -m events")
+demand_event_bus()
 
 ENROLLED = "org.openedx.learning.course.enrollment.created.v1"
 

@@ -42,7 +42,7 @@ class RefusedRows:
 
     def unknown(self, rejects: Sequence[Reject]) -> dict[str, Reject]:
         """Those that are not kept yet, by key."""
-        by_key = {_key(reject.values): reject for reject in rejects}
+        by_key = {_key_of(reject): reject for reject in rejects}
         for keys in _chunks(list(by_key)):
             for key in self.rows.filter(key__in=keys).values_list("key", flat=True):
                 del by_key[key]
@@ -54,7 +54,7 @@ class RefusedRows:
         new = self.unknown(rejects)
         for chunk in _chunks(list(new.items())):
             self.rows.bulk_create([self._row(key, reject, learner_field, now) for key, reject in chunk])
-        for keys in _chunks([_key(reject.values) for reject in rejects]) if len(new) < len(rejects) else ():
+        for keys in _chunks([_key_of(reject) for reject in rejects]) if len(new) < len(rejects) else ():
             old = self.rows.filter(key__in=keys, last_seen__lt=now - SEEN_AGAIN_AFTER)
             old.update(last_seen=now, attempts=F("attempts") + 1)
         return list(new.values())
@@ -124,6 +124,13 @@ def kept_of_known_learners(rows: "QuerySet[RejectedIntent]", learners: Learners)
         known = [row for row in found if keys.get(names.get(row[1]), SEVERAL) is not SEVERAL]
         if known:
             yield KeptRows(known)
+
+
+def _key_of(reject: Reject) -> str:
+    """Of a message that cannot be read its id, by which it can be read again."""
+    if reject.source.unit == "message" and not any(reject.values):
+        return str(reject.place)
+    return _key(reject.values)
 
 
 def _key(values: Sequence[str]) -> str:

@@ -1,7 +1,8 @@
-"""What was refused is tried again: whose learner is known by now comes in."""
+"""What was refused is tried again: whose learner is known by now, and what can be read by now, comes in."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import FieldDoesNotExist
@@ -11,11 +12,13 @@ from django.db.models import QuerySet
 from program_intent import conf
 from program_intent.data import LoadReport, RunKind, RunStatus
 from program_intent.intake.batch import Settled
+from program_intent.intake.events import Meant, RowsFailed, Stored, in_words, meant, streams
 from program_intent.intake.load import Load
 from program_intent.intake.refused import RefusedRows, kept_of_known_learners
 from program_intent.intake.runs import OpenRun
 from program_intent.intake.writers import Storing
 from program_intent.models import RejectedIntent
+from program_intent.sources.open_edx import Messages, Unreadable
 from program_intent.validation.learners import Learners
 
 _logger = logging.getLogger("program_intent.sync")
@@ -83,3 +86,33 @@ def _retry_by(learner_field: str, rows: "QuerySet[RejectedIntent]", load: Load) 
         return
     for kept in kept_of_known_learners(rows, learners):
         load.run([kept], learner_field=learner_field)
+
+
+def retry_messages(rows: "QuerySet[RejectedIntent]", *, source: str, by: str) -> LoadReport:
+    """Read those messages of a topic again that could not be read, as a run of their own if there is one.
+
+    :raises LoadError: the event bus, or what reads it, is not there.
+    """
+    stored = Stored(RunKind.RETRY, using=rows.db, by=by, source=source)
+    found = list(_read_again(list(rows.filter(key__contains="-").values_list("key", flat=True)), source))
+    status = RunStatus.STOPPED
+    try:
+        stored.store(source, found)
+        rows.filter(key__in=[each.id for each in found]).delete()
+        status = RunStatus.FINISHED
+    finally:
+        stored.end(status)
+    return stored.counts
+
+
+def _read_again(ids: Sequence[str], topic: str) -> Iterator[Meant]:
+    """What those of the messages mean that are still there, and can be read by now."""
+    if not ids:
+        return
+    bus, reader = streams(), Messages()
+    with closing(bus):
+        for each in ids:
+            with suppress(Unreadable, RowsFailed), in_words(bus):
+                message = bus.message(conf.stream(topic), each)
+                if message.fields:
+                    yield meant(message, reader)

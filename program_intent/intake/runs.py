@@ -22,6 +22,7 @@ from program_intent.store.retrying import drop_lost_connection
 _LOGGERS = {
     RunKind.FILE: logging.getLogger("program_intent.load"),
     RunKind.WAREHOUSE: logging.getLogger("program_intent.sync"),
+    RunKind.EVENTS: logging.getLogger("program_intent.events"),
     RunKind.RETRY: logging.getLogger("program_intent.sync"),
 }
 _COUNTS = ("read", "created", "duplicate", "rejected")
@@ -42,6 +43,10 @@ class OpenRun:
     def note(self, settled: Settled) -> None:
         """In the transaction of a batch, after its rows: what is true once that is committed."""
         self._write(settled.counts, last_key=self._newest())
+
+    def tell(self, counts: LoadReport) -> None:
+        """Between batches: it is at work."""
+        self._write(counts)
 
     def end(
         self, counts: LoadReport, status: RunStatus, *, message: str = "", files: Sequence[dict[str, Any]] = ()

@@ -17,6 +17,8 @@ from program_intent.models.run import LONGEST_BY
 
 # 1, Django's own, is what could not run or was stopped.
 WRONG_USAGE, SOME_REJECTED = 2, 3
+# What sysexits.h calls a temporary failure: try again later.
+TRY_AGAIN = 75
 
 
 def count(text: str) -> int:

@@ -75,5 +75,5 @@ def finishing() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.default_int_handler)
-    if interrupted:
-        raise KeyboardInterrupt
+        if interrupted:  # also where the batch failed, or it would be tried again
+            raise KeyboardInterrupt

@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("source", program_intent.models.fields.CodePointCharField(max_length=255)),
-                ("key", models.CharField(help_text="SHA-256 of the five values.", max_length=64)),
+                ("key", models.CharField(help_text="SHA-256 of the five values; an unreadable message's id.", max_length=64)),
                 ("learner_field", models.CharField(max_length=255)),
                 ("learner", models.TextField(null=True)),
                 ("program_uuid", models.TextField(null=True)),

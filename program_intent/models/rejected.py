@@ -8,6 +8,8 @@ from program_intent.models.fields import CodePointCharField
 class RejectedIntent(models.Model):
     """The five values as they were read, as texts, and never more of what brought them.
 
+    Of a message that cannot be read there are none.
+
     .. pii: names a learner as the source does, with the program they may mean to complete; forgotten after
         REJECTED_KEPT_DAYS
     .. pii_types: id, username, email_address, other
@@ -16,7 +18,7 @@ class RejectedIntent(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     source = CodePointCharField(max_length=255)
-    key = models.CharField(max_length=64, help_text="SHA-256 of the five values.")
+    key = models.CharField(max_length=64, help_text="SHA-256 of the five values; an unreadable message's id.")
     learner_field = models.CharField(max_length=255)
     learner = models.TextField(null=True)  # noqa: DJ001  # null and empty are told apart, as they were read
     program_uuid = models.TextField(null=True)  # noqa: DJ001

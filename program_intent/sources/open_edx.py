@@ -96,6 +96,8 @@ class Messages:
         :raises Unreadable: why.
         """
         event_type = self.type_of(fields)
+        if not event_type:
+            raise Unreadable("The message has no type.")
         if event_type not in self._signals:
             raise Unreadable(f"The installed openedx-events has no {event_type}.")
         try:

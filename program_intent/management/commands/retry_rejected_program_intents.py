@@ -8,15 +8,20 @@ from django.db import router
 
 from program_intent import conf
 from program_intent.intake.refused import RefusedRows
-from program_intent.intake.retry import retry
+from program_intent.intake.retry import retry, retry_messages
 from program_intent.management import outputs
 from program_intent.management.options import add_by, ended_in_one_line, refuse_unknown_sources
 from program_intent.management.process import terminable
 from program_intent.models import ProgramIntent, RejectedIntent
 
+_TOLD = ("read", "created", "duplicate", "rejected")
+
 
 class Command(BaseCommand):
-    help = "Try rejected rows again whose learner is a user by now; what comes in is kept no longer."
+    help = (
+        "Try rejected rows again whose learner is a user by now, and messages that could not be read; what comes in is "
+        "kept no longer."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--source", metavar="NAME", help="Only this one's. Default: every source's.")
@@ -32,8 +37,9 @@ class Command(BaseCommand):
                 refuse_unknown_sources([options["source"]], sorted({*names, *conf.sources()}))
                 names = [options["source"]]
             for name in names:
-                counts = asdict(retry(kept.filter(source=name), source=name, by=options["by"]))
-                told = {each: counts[each] for each in ("read", "created", "duplicate", "rejected")}
+                rows = {"rows": kept.filter(source=name), "source": name, "by": options["by"]}
+                done = [asdict(counts) for counts in (retry(**rows), retry_messages(**rows))]
+                told = {each: sum(counts[each] for counts in done) for each in _TOLD}
                 if options["purge"]:
                     told["purged"] = RefusedRows(name, using=using).forget()
                 told["kept"] = kept.filter(source=name).count()

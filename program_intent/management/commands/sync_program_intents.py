@@ -26,6 +26,7 @@ from program_intent.intake.sync import Sync
 from program_intent.management import outputs
 from program_intent.management.options import (
     SOME_REJECTED,
+    TRY_AGAIN,
     WRONG_USAGE,
     add_by,
     count,
@@ -37,8 +38,6 @@ from program_intent.management.options import (
 from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import Checkpoint, ProgramIntent, RejectedIntent
 
-# What sysexits.h calls a temporary failure: try again later.
-ANOTHER_AT_WORK = 75
 _STATUS = ("source", "cursor", "checked", "lag", "at_work", "rejected")
 
 
@@ -175,7 +174,7 @@ def _ending(
     if failures:
         busy = all(isinstance(error.__cause__, SyncBusy) for error in failures.values())
         first = f"{len(failures)} of the sources failed." if len(failures) > 1 else f"{next(iter(failures))} failed."
-        return CommandError(first, returncode=ANOTHER_AT_WORK if busy else 1)
+        return CommandError(first, returncode=TRY_AGAIN if busy else 1)
     if options["compare"] and created:
         return CommandError(f"A full sync would create {created:,}.", returncode=SOME_REJECTED)
     if new_rejects:

@@ -1,0 +1,152 @@
+"""Events become intents: a batch is stored in one transaction, and only then acknowledged."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
+
+from django.db import DataError, Error, IntegrityError, OperationalError
+
+from program_intent import conf, events
+from program_intent.data import FIELDS, LoadReport, RunKind, RunStatus
+from program_intent.exceptions import LoadError
+from program_intent.intake.batch import Settled
+from program_intent.intake.load import Load
+from program_intent.intake.refused import RefusedRows
+from program_intent.intake.runs import OpenRun
+from program_intent.intake.writers import Storing
+from program_intent.sources.open_edx import Messages
+from program_intent.sources.redis_streams import Message, Streams
+from program_intent.sources.rows import Block, Malformed, Values
+
+# Seconds between two notes that an idle run is at work.
+NEWS_AFTER = 60
+
+NO_VALUES: Values = ("",) * len(FIELDS)
+
+
+class RowsFailed(Exception):
+    """A function of the host's raised; says which and what, and nothing of the event."""
+
+
+class Meant(NamedTuple):
+    """What a message means: rows whose learners are named by a field, or why it means nothing that can be stored."""
+
+    id: str
+    learner_field: str
+    rows: Sequence[Values | Malformed]
+
+
+def meant(message: Message, reader: Messages) -> Meant:
+    """The rows of a message, none if its type is not mapped.
+
+    :raises Unreadable: it cannot be read.
+    :raises RowsFailed: the host's function cannot make rows of it.
+    :raises django.db.Error: the host's function found the database away.
+    """
+    event_type = reader.type_of(message.fields)
+    mapping, field = conf.events().get(event_type), events.learner_field(event_type)
+    if event_type and mapping is None:
+        return Meant(message.id, field, ())
+    event = reader.event(message.fields)
+    try:
+        rows = events.rows(event_type, event)
+    except Exception as error:
+        why = (
+            f"The function {(mapping or {}).get('rows')} raised {type(error).__name__}."  # what it says may name people
+        )
+        if isinstance(error, Error) and not isinstance(error, DataError | IntegrityError):
+            raise OperationalError(why) from None
+        raise RowsFailed(why) from None
+    return Meant(message.id, field, [tuple(row.get(name) for name in FIELDS) for row in rows])
+
+
+class Rows:
+    """The rows of messages as a source; a place is the id of a message."""
+
+    unit, learner_name = "message", "learner"
+
+    def __init__(self, name: str, found: Sequence[Meant]) -> None:
+        self.name = name
+        self._found = found
+
+    def blocks(self) -> Iterator[Block]:
+        places = [each.id for each in self._found for _ in each.rows]
+        yield Block(places, None, [row for each in self._found for row in each.rows])
+
+    def position(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+
+class Stored:
+    """Stores what messages mean, as one run."""
+
+    def __init__(self, kind: RunKind, *, using: str, by: str, source: str) -> None:
+        self._open = partial(OpenRun, kind, using=using, by=by, source=source)
+        self._using = using
+        self._run: OpenRun | None = None
+        self._told = time.monotonic()
+        self._new = 0
+        self.new_rejects = 0
+        self._load = Load(
+            using=using,
+            zone=None,
+            writer=Storing(self._run_key),
+            max_rejects=None,
+            reject=lambda reject: None,
+            progress=lambda counts: None,
+            in_transaction=self._note,
+        )
+
+    @property
+    def counts(self) -> LoadReport:
+        return self._load.counts
+
+    def store(self, topic: str, found: Sequence[Meant]) -> None:
+        """In one transaction for each field by which learners are named, which is one as a rule."""
+        for field in dict.fromkeys(each.learner_field for each in found if each.rows):
+            self._refused, self._field = RefusedRows(topic, using=self._using), field
+            rows = Rows(topic, [each for each in found if each.learner_field == field])
+            self._load.run([rows], learner_field=field)
+            self.new_rejects += self._new
+
+    def _run_key(self) -> int:
+        if self._run is None:
+            self._run = self._open()
+        return self._run.key
+
+    def _note(self, settled: Settled) -> None:
+        self._new = len(self._refused.keep(settled, self._field))
+        if self._run:
+            self._run.note(settled)
+        self._told = time.monotonic()
+
+    def tell_that_it_is_at_work(self) -> None:
+        """Once a minute, of a run to which nothing comes."""
+        if self._run and time.monotonic() - self._told >= NEWS_AFTER:
+            self._run.tell(self.counts)
+            self._told = time.monotonic()
+
+    def end(self, status: RunStatus, message: str = "") -> None:
+        if self._run:
+            self._run.end(self.counts, status, message=message)
+
+
+@contextmanager
+def in_words(bus: Streams) -> Iterator[None]:
+    try:
+        yield
+    except bus.error as error:
+        raise LoadError(f"The event bus cannot be read: {error}.") from error
+
+
+def streams(*, group: str = "", consumer: str = "", batch: int = 1) -> Streams:
+    """:raises LoadError: nothing says where they are, or redis-py is not installed."""
+    url = conf.events_url()
+    if not url:
+        raise LoadError("Set EVENTS_URL, or EVENT_BUS_REDIS_CONNECTION_URL: where the event bus is.")
+    return Streams(url, group=group, consumer=consumer, batch=batch)
