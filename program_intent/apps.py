@@ -11,3 +11,6 @@ class ProgramIntentConfig(AppConfig):
 
     def ready(self) -> None:
         from program_intent import checks  # noqa: F401  # registers them
+        from program_intent.intake import receivers
+
+        receivers.connect()

@@ -391,7 +391,7 @@ def test_a_redis_that_came_back_empty_is_told_and_read_from_its_beginning(
     bus.publish(2, after=10)
     consume()
     (line,) = told(caplog)
-    assert line.startswith(f"{STREAM}: Redis came back without what was in this stream")
+    assert line.startswith(f"{STREAM}: was read before, and has no such group: Redis came back without its data")
     assert line.endswith(SYNC)
     assert counts()[0] == 2
 

@@ -248,7 +248,7 @@ def test_a_redis_that_restarts_without_its_data_is_told_and_listened_to(consumer
         wait_until(lambda: is_in(EVENTS + 1) and bus.pending() == 0)
         process.terminate()
         assert end(process).status == 0
-    assert f"{STREAM}: Redis came back without what was in this stream" in consumers.log.read_text()
+    assert f"{STREAM}: was read before, and has no such group" in consumers.log.read_text()
 
 
 def test_a_redis_that_stays_away_is_exit_status_1(consumers: Consumers, bus: Bus) -> None:
@@ -315,6 +315,16 @@ def test_a_database_that_stays_away_is_exit_status_75_and_the_next_start_brings_
     assert ended.status == 75
     assert ended.message.startswith("The database failed for ")
     assert (is_in(40), bus.pending()) == (True, 40)
+    consume()
+    expect_in(bus)
+
+
+@needs_a_server
+def test_a_database_that_is_away_at_the_start_is_exit_status_75(consumers: Consumers, bus: Bus, line: Proxy) -> None:
+    publish(bus)
+    line.go_down()
+    with consumers.started("patience of 1", **through(line)) as process:
+        assert end(process).status == 75
     consume()
     expect_in(bus)
 

@@ -29,6 +29,10 @@ TRIES = 5
 _logger = logging.getLogger("program_intent.events")
 
 
+def in_a_line(error: Error) -> str:
+    return " ".join(str(error).split())
+
+
 class Patience:
     """With something that is away, from the first time that it is asked whether it is over."""
 
@@ -51,6 +55,7 @@ class Consumer:
     ``settling`` is entered while a batch is stored and acknowledged.
 
     :raises LoadError: something that it needs is not installed or not set, or the settings are wrong.
+    :raises django.db.Error: the database was away for a minute.
     """
 
     def __init__(
@@ -73,8 +78,10 @@ class Consumer:
         self._streams = streams(group=group, consumer=name, batch=batch)
         self._reader = Messages()
         self._source = ", ".join(topics)
-        self._stored = Stored(RunKind.EVENTS, using=self._using, by=by, source=self._source)
         self._settling = settling
+        self._stored: Stored = self._patiently(
+            partial(Stored, RunKind.EVENTS, using=self._using, by=by, source=self._source)
+        )
         self._is_behind = True
         self._lost_after: dict[str, str] = {}
 
@@ -101,7 +108,7 @@ class Consumer:
         except KeyboardInterrupt:
             pass
         except Error as error:
-            status, message = RunStatus.STOPPED, f"The database failed: {error}"
+            status, message = RunStatus.STOPPED, f"The database failed: {in_a_line(error)}"
             raise
         except LoadError as error:
             status, message = RunStatus.STOPPED, str(error)
@@ -120,8 +127,8 @@ class Consumer:
     def _open(self, stream: str) -> None:
         if self._streams.open(stream) and self._patiently(self._has_run):
             _logger.warning(
-                f"{stream}: Redis came back without what was in this stream, or its group was deleted. What was not "
-                "stored comes in by sync_program_intents."
+                f"{stream}: was read before, and has no such group: Redis came back without its data, or the group was "
+                "deleted, or is new. What was not stored comes in by sync_program_intents."
             )
 
     def _has_run(self) -> bool:
@@ -217,5 +224,5 @@ class Consumer:
             except Error as error:
                 if patience.is_over:
                     raise
-                _logger.warning("The database failed: %s", error)
+                _logger.warning("The database failed: %s", in_a_line(error))
             patience.wait()

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from program_intent import conf
-from program_intent.intake.consumer import PATIENCE, Consumer
+from program_intent.intake.consumer import PATIENCE, Consumer, in_a_line
 from program_intent.management import outputs
 from program_intent.management.options import SOME_REJECTED, TRY_AGAIN, add_by, count, ended_in_one_line
 from program_intent.management.process import finishing, terminable
@@ -40,19 +40,18 @@ class Command(BaseCommand):
         if len(", ".join(topics)) > conf.LONGEST_SOURCE:
             raise CommandError(f"expected topics of {conf.LONGEST_SOURCE} characters together.", returncode=2)
         with ended_in_one_line("consumer"), terminable():
-            consumer = Consumer(
-                topics,
-                group=options["group"],
-                name=options["consumer"],
-                batch=options["batch"],
-                by=options["by"],
-                settling=finishing,
-            )
             try:
+                consumer = Consumer(
+                    topics,
+                    group=options["group"],
+                    name=options["consumer"],
+                    batch=options["batch"],
+                    by=options["by"],
+                    settling=finishing,
+                )
                 consumer.run(once=options["once"])
             except Error as error:
-                why = " ".join(str(error).split())
-                told = f"The database failed for {PATIENCE} seconds; start me again: {why}"
+                told = f"The database failed for {PATIENCE} seconds; start me again: {in_a_line(error)}"
                 raise CommandError(told, returncode=TRY_AGAIN) from error
             counts = asdict(consumer.counts)
             table = {name: counts[name] for name in ("read", "created", "duplicate", "rejected", "seconds")}
