@@ -29,6 +29,7 @@ from program_intent.intake import load as load_module
 from program_intent.intake.batch import Reject, Settled
 from program_intent.intake.load import Load
 from program_intent.intake.writers import Foretelling, Storing, Writer
+from program_intent.management.process import finishing
 from program_intent.models import ProgramIntent
 from program_intent.sources import lines as lines_module
 from program_intent.sources.csv_file import CsvFile
@@ -505,6 +506,13 @@ def test_the_command_tunes_python_and_puts_it_back(
     assert (collects, interval) == (False, 0.0005)
     assert handler is not signal.default_int_handler
     assert settings_of_python() == before == (True, 0.005, signal.default_int_handler, before[3])
+
+
+def test_ctrl_c_in_a_batch_that_fails_is_not_lost() -> None:
+    with pytest.raises(KeyboardInterrupt), finishing():
+        signal.raise_signal(signal.SIGINT)
+        raise ValueError
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_command_leaves_alone_what_the_host_has_set(
