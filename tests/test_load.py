@@ -509,9 +509,13 @@ def test_the_command_tunes_python_and_puts_it_back(
 
 
 def test_ctrl_c_in_a_batch_that_fails_is_not_lost() -> None:
-    with pytest.raises(KeyboardInterrupt), finishing():
-        signal.raise_signal(signal.SIGINT)
-        raise ValueError
+    def fail_after_ctrl_c() -> None:
+        with finishing():
+            signal.raise_signal(signal.SIGINT)
+            raise ValueError
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_after_ctrl_c()
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
