@@ -1,4 +1,4 @@
-"""The whole flow on a fresh database: a real report twice, a warehouse, answers in Python and by HTTP."""
+"""The whole flow on a fresh database: a real report twice, a warehouse, events, answers in Python and by HTTP."""
 
 import base64
 import csv
@@ -22,6 +22,9 @@ import django
 EXAMPLE = Path(__file__).resolve().parent
 REPORT = Path("data", "oulad_intents.csv.gz")
 WAREHOUSE = Path("warehouse.sqlite3")
+# Of its own, because what it holds is only for a look; packages of Open edX, some of them under the AGPL.
+EVENTS_ENVIRONMENT = EXAMPLE.parent / ".venv" / "event-bus"
+USUAL_REDIS = ("127.0.0.1", 6379)
 
 
 def main() -> None:
@@ -50,6 +53,8 @@ def main() -> None:
     manage("sync_program_intents", "--status")
     manage("sync_program_intents", "--compare")
 
+    show_event_bus(learners[0])
+
     say("Who brought what")
     manage("program_intent_runs")
 
@@ -69,9 +74,9 @@ def say(text: str) -> None:
     print(f"\n== {text}\n", flush=True)
 
 
-def manage(*arguments: str) -> None:
+def manage(*arguments: str, python: str = sys.executable) -> None:
     print("$ python manage.py", *arguments, flush=True)
-    if status := subprocess.run([sys.executable, "manage.py", *arguments]).returncode:
+    if status := subprocess.run([python, "manage.py", *arguments]).returncode:
         sys.exit(status)
 
 
@@ -94,6 +99,32 @@ def load_into_warehouse(learners: list[tuple[str, str]], loaded_at: datetime) ->
         )
         warehouse.executemany("INSERT INTO program_intents VALUES (?, ?, ?, ?, ?, ?)", rows)
     print("loaded into the warehouse:", *(f"{row[0]} at {row[-1]}" for row in rows), sep="\n  ", flush=True)
+
+
+def show_event_bus(learner: tuple[str, str]) -> None:
+    """An event of Open edX, where a Redis and its packages can be had."""
+    say("The event bus: what happens on the platform is there within a second")
+    try:
+        if tuple(sys.version_info) < (3, 12):
+            raise RuntimeError("openedx-events needs Python 3.12.")
+        empty_the_topic()
+        python = str(EVENTS_ENVIRONMENT / "bin" / "python")
+        install = [python, "-m", "pip", "install", "--quiet", "--editable", "..", "-r", "events-requirements.txt"]
+        subprocess.run([sys.executable, "-m", "venv", EVENTS_ENVIRONMENT], check=True)
+        subprocess.run(install, check=True)
+    except (OSError, RuntimeError, subprocess.CalledProcessError) as why:
+        print(f"Left out: {why}")
+        return
+    manage("award_certificate", *learner, python=python)
+    manage("consume_program_intents", "--topic", "certificates", "--once", python=python)
+    empty_the_topic()
+
+
+def empty_the_topic() -> None:
+    with socket.create_connection(USUAL_REDIS, timeout=1) as redis:
+        redis.sendall(b"DEL program-intent-demo-certificates\r\n")
+        if not redis.recv(100).startswith(b":"):
+            raise RuntimeError("Redis asks for a password.")
 
 
 def history_of_a_learner_who_came_back() -> list[dict[str, str]]:

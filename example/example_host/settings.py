@@ -64,8 +64,22 @@ PROGRAM_INTENT = {
             "QUERY": "SELECT * FROM program_intents",
             "CURSOR": "loaded_at",
         }
-    }
+    },
+    "EVENTS": {
+        "org.openedx.learning.program.certificate.awarded.v1": {
+            "learner": "program_certificate.user.id",
+            "program_uuid": "program_certificate.program.uuid",
+            "effective_timestamp": "metadata.time",
+            "reason": "PROGRAM_CERTIFICATE_AWARDED",
+            "certainty": "CERTAIN_YES",
+            "learner_field": "pk",
+        }
+    },
 }
+# Those of the platform's producers, which the consumer goes by.
+EVENT_BUS_REDIS_CONNECTION_URL = "redis://127.0.0.1:6379/0"
+EVENT_BUS_TOPIC_PREFIX = "program-intent-demo"
+SERVICE_VARIANT = "example"
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
