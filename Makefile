@@ -61,6 +61,9 @@ bench: .venv/bench ## Measure everything against its targets, in about 90 minute
 bench-%: .venv/bench ## Measure one thing: bench-load, -spellings, -judge, -read and so on; ENGINE=postgresql ROWS=2000000
 	$(BIN)/python -m benchmarks $* $(if $(ENGINE),--engine $(ENGINE)) $(if $(ROWS),--rows $(ROWS))
 
+bench-events: .venv/bench-events ## Measure the reader of the event bus beside the stock one; ENGINE=postgresql
+	.venv/bench-events/bin/python -m benchmarks events --engine $(or $(ENGINE),postgresql) $(if $(ROWS),--rows $(ROWS))
+
 bench-against: .venv/bench ## Measure beside the package of a commit: REF=b2f15bb NAMES="read cohorts write load locks" ENGINE=postgresql
 	$(if $(REF),,$(error Which commit? Name it with REF=))
 	$(BIN)/python -m benchmarks against $(REF) $(NAMES) $(if $(ENGINE),--engine $(ENGINE)) $(if $(ROWS),--rows $(ROWS))
@@ -89,6 +92,12 @@ clean: ## Remove everything that was built, the environments included
 
 .venv/bench: .venv/test requirements/bench.txt
 	$(BIN)/pip install --quiet --editable '.[mysql,warehouse]' --requirement requirements/bench.txt
+	@touch $@
+
+# Of its own, or the suite would find the packages of Open edX.
+.venv/bench-events: .venv/bin/python setup.py requirements/test.txt requirements/events.txt
+	$(BIN)/python -m venv $@
+	$@/bin/pip install --quiet --editable '.[rest,postgresql,warehouse,events]' --requirement requirements/test.txt --requirement requirements/events.txt
 	@touch $@
 
 .venv/check: .venv/bin/python setup.py requirements/test.txt requirements/check.txt

@@ -9,7 +9,20 @@ if TYPE_CHECKING:
 
 SMALL_TABLE, LARGE_TABLE = 100_000, 10_000_000
 ROWS = {"postgresql": 2_000_000, "mariadb": 1_000_000, "sqlite": 1_000_000}
-NAMES = ("load", "growth", "spellings", "judge", "read", "cohorts", "write", "locks", "sync", "runs", "against")
+NAMES = (
+    "load",
+    "growth",
+    "spellings",
+    "judge",
+    "read",
+    "cohorts",
+    "write",
+    "locks",
+    "sync",
+    "runs",
+    "events",
+    "against",
+)
 # What a benchmark starts as a process of its own.
 PARTS = ("child", "tool", "fill", "side")
 
@@ -82,6 +95,10 @@ def run(options: argparse.Namespace) -> "list[Result]":
             return locks.locks(options.rows or 1_000_000)
         case "runs":
             return runs.runs(options.rows or 600_000, options.repeats or 7)
+        case "events":
+            from benchmarks.events import events  # which needs an environment of its own
+
+            return events(options.rows or 20_000)
         case "sync":
             return sync.syncs(options.rows or 1_000_000, repeats)
         case _:
