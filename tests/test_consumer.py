@@ -93,6 +93,18 @@ def test_an_event_is_stored_once_and_brought_by_a_run(bus: Bus) -> None:
     assert bus.pending() == 0
 
 
+def test_the_log_says_when_a_run_begins_and_what_it_did(
+    bus: Bus, caplog: pytest.LogCaptureFixture, django_capture_on_commit_callbacks: Any
+) -> None:
+    bus.publish(1, 99)
+    with django_capture_on_commit_callbacks(execute=True):
+        consume()
+    begins, ends = (record for record in caplog.records if record.name == "program_intent.events")
+    key = Run.objects.get().pk
+    assert (begins.getMessage(), ends.getMessage()) == (f"Run {key} begins", f"Run {key} finished")
+    assert vars(ends)["counts"] == {"read": 2, "created": 1, "duplicate": 0, "rejected": 1}
+
+
 def test_a_consumer_that_reads_nothing_leaves_no_run(bus: Bus) -> None:
     bus.publish(1)
     assert consume() == consume() == (0, "")
