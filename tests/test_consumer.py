@@ -476,3 +476,17 @@ def test_an_idle_run_is_told_to_be_at_work(bus: Bus, monkeypatch: pytest.MonkeyP
     assert not consumer._round(is_patient=False)
     run = Run.objects.get()
     assert (run.read, run.updated > START) == (1, True)
+
+
+def test_a_run_that_ends_by_an_error_of_ours_is_told_as_stopped(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    bus.publish(1)
+
+    def fail(*arguments: object) -> None:
+        raise KeyError(PERSONAL[0])
+
+    monkeypatch.setattr(Consumer, "_patiently", lambda self, work: work())
+    monkeypatch.setattr(events.Stored, "tell_that_it_is_at_work", fail)
+    with pytest.raises(KeyError):
+        consume()
+    run = Run.objects.get()
+    assert (run.status, run.message, run.created) == ("stopped", "KeyError", 1)

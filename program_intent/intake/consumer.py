@@ -99,19 +99,18 @@ class Consumer:
         :raises LoadError: the broker cannot be reached, or no more.
         :raises django.db.Error: the database was away for a minute; nothing is lost, and it can be started again.
         """
-        status, message = RunStatus.FINISHED, ""
+        status, message = RunStatus.STOPPED, ""
         try:
-            with closing(self._streams):
+            with closing(self._streams), suppress(KeyboardInterrupt):
                 self._begin()
                 while self._round(is_patient=not once) or not once:
                     pass
-        except KeyboardInterrupt:
-            pass
+            status = RunStatus.FINISHED
         except Error as error:
-            status, message = RunStatus.STOPPED, f"The database failed: {in_a_line(error)}"
+            message = f"The database failed: {in_a_line(error)}"
             raise
-        except LoadError as error:
-            status, message = RunStatus.STOPPED, str(error)
+        except Exception as error:
+            message = str(error) if isinstance(error, LoadError) else type(error).__name__
             raise
         finally:
             with suppress(Error):  # it is away; the run is told as silent
