@@ -301,6 +301,16 @@ def test_a_function_that_raises_is_tried_five_times_then_kept_and_retried_from_t
     assert {run.read for run in Run.objects.filter(kind="retry")} == {1}
 
 
+def test_a_consumer_that_goes_on_takes_up_again_what_raised(
+    by_rows: Bus, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(redis_streams, "CLAIMED_AFTER", 0)  # not after a minute
+    Mood.error = KeyError()
+    by_rows.enroll(1, COURSE)
+    assert consume() == REJECTED
+    assert [line.partition("try ")[2][:6] for line in told(caplog)] == ["1 of 5", "2 of 5", "3 of 5", "4 of 5"]
+
+
 def test_what_a_retry_reads_and_refuses_is_kept_as_its_values(by_rows: Bus) -> None:
     Mood.error = KeyError()
     by_rows.enroll(LEARNERS + 1, COURSE)
