@@ -20,11 +20,11 @@ class RejectedIntent(models.Model):
     source = CodePointCharField(max_length=255)
     key = models.CharField(max_length=64, help_text="SHA-256 of the five values; an unreadable message's id.")
     learner_field = models.CharField(max_length=255)
-    learner = models.TextField(null=True)  # noqa: DJ001  # null and empty are told apart, as they were read
-    program_uuid = models.TextField(null=True)  # noqa: DJ001
-    reason = models.TextField(null=True)  # noqa: DJ001
-    certainty = models.TextField(null=True)  # noqa: DJ001
-    effective_timestamp = models.TextField(null=True)  # noqa: DJ001
+    learner = models.TextField()
+    program_uuid = models.TextField()
+    reason = models.TextField()
+    certainty = models.TextField()
+    effective_timestamp = models.TextField()
     error = models.TextField()
     attempts = models.PositiveIntegerField(default=1)
     first_seen = models.DateTimeField()
