@@ -65,16 +65,12 @@ def main() -> int:
         return fail("ENGINES demands " + "; ".join(left_out))
 
     print("Engines:", *engines, *left_out, sep="\n  ", flush=True)
-    coverage("erase")
     runs = []
     with ThreadPoolExecutor(max_workers=len(engines)) as pool:
-        # Traced tests take 1.6 times as long, so one run is, and the report leaves out the engines of the others.
-        pending = [pool.submit(run, engine, sys.argv[1:], engine == engines[0]) for engine in engines]
+        pending = [pool.submit(run, engine, sys.argv[1:]) for engine in engines]
         for ended in as_completed(pending):
             runs.append(ended.result())
             print(f"\n{runs[-1].engine}\n{runs[-1].output}", flush=True)
-    others = ",".join(f"program_intent/engines/{engine}.py" for engine in KNOWN if engine != engines[0])
-    print(f"Traced: {engines[0]}", coverage("combine", "--quiet").stdout, coverage("report", f"--omit={others}").stdout)
     print(*runs, *left_out, sep="\n")
     return 0 if all(run.ok for run in runs) else 1
 
@@ -116,41 +112,32 @@ def login(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(engine: str, arguments: list[str], is_traced: bool) -> Run:
+def run(engine: str, arguments: list[str]) -> Run:
     if engine != INTERLEAVED:
-        return run_pytest(engine, arguments, is_traced, ENGINE=engine)
+        return run_pytest(engine, arguments, ENGINE=engine)
     try:
         with private_mariadb.server("--innodb-autoinc-lock-mode=2") as environment:
-            return run_pytest(engine, [*arguments, *OF_CONCURRENCY], is_traced, ENGINE="mariadb", **environment)
+            return run_pytest(engine, [*arguments, *OF_CONCURRENCY], ENGINE="mariadb", **environment)
     except RuntimeError as error:
         return Run(engine, str(error), exit_status=1, passed=0, failed=0, skipped=0, seconds=0)
 
 
-def run_pytest(engine: str, arguments: list[str], is_traced: bool, **environment: str) -> Run:
+def run_pytest(engine: str, arguments: list[str], **environment: str) -> Run:
     with tempfile.TemporaryDirectory() as directory:
         junit = Path(directory, "junit.xml")
         start = time.monotonic()
-        pytest = ["-m", "pytest", f"--junit-xml={junit}", *arguments]
-        done = coverage("run", *pytest, **environment) if is_traced else python(*pytest, **environment)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", f"--junit-xml={junit}", *arguments],
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         seconds = time.monotonic() - start
         counts = ElementTree.parse(junit).getroot()[0].attrib if junit.exists() else {}
     tests, skipped = int(counts.get("tests", 0)), int(counts.get("skipped", 0))
     failed = int(counts.get("failures", 0)) + int(counts.get("errors", 0))
     return Run(engine, done.stdout, done.returncode, tests - failed - skipped, failed, skipped, seconds)
-
-
-def coverage(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return python("-m", "coverage", *arguments, **environment)
-
-
-def python(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env=os.environ | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,12 @@ ON_SERVERS = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite ha
 
 @pytest.mark.parametrize(
     "host",
-    ["uuid_user", "text_user", "linked_user", "inherited_user", "renamed", pytest.param("latin1", marks=ON_SERVERS)],
+    [
+        "uuid_user",
+        "text_user",
+        *(pytest.param(host, marks=pytest.mark.slow) for host in ("linked_user", "inherited_user", "renamed")),
+        pytest.param("latin1", marks=[ON_SERVERS, pytest.mark.slow]),
+    ],
 )
 def test_a_host_with_a_user_model_of_its_own_is_promised_the_same(host: str) -> None:
     run(host, "promises")

@@ -135,9 +135,9 @@ class Command(BaseCommand):
                 status = RunStatus.FINISHED
             finally:
                 bar.close()
-                self._told = load.counts, status
-                self._print(load.counts, options)
-        self._tell_of_rejects(load.counts.rejected, options)
+                self._told = counts, _ = load.counts, status
+                self._print(counts, options)
+        self._tell_of_rejects(counts.rejected, options)
 
     def _tell_of_rejects(self, rejected: int, options: dict[str, Any]) -> None:
         if rejected:
