@@ -61,10 +61,10 @@ def syncs(rows: int, repeats: int) -> list[Result]:
     return [
         Result(f"{what}, in rates of the same rows as a file", times["file"] / times["sync"], 0.7, True, detail=detail),
         Result("the same by the API, which leaves the process as it is", times["file"] / times["api"]),
-        Result(f"processor time of the process, a row, {beside}", microseconds["sync"], unit=" µs"),
+        Result(f"processor time of the process, a row, {beside}", microseconds["sync"], unit="µs"),
         Result("the same rows again, time of the first sync", median(again) / times["sync"], 1.0),
-        Result("a sync with nothing new", idle, 0.2, unit=" s"),
-        Result(f"{what}, peak memory", peak, 200, unit=" MB"),
+        Result("a sync with nothing new", idle, 0.2, unit="s"),
+        Result(f"{what}, peak memory", peak, 200, unit="MB"),
     ]
 
 
