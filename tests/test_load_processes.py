@@ -23,6 +23,7 @@ from program_intent.models import ProgramIntent
 from tests.reports import (
     HEADER,
     LEARNERS,
+    ON_ONE_ENGINE,
     Loaded,
     StoredRow,
     as_csv,
@@ -81,6 +82,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
 # How it ends and what it prints
 
 
+@ON_ONE_ENGINE
 def test_the_exit_status_is_0_when_all_are_in_and_only_the_table_is_printed(tmp_path: Path) -> None:
     loaded = run(write_report(tmp_path / "report.csv", make_row(), make_row()))
     assert (loaded.status, loaded.counts, loaded.stderr, loaded.message) == (0, (2, 1, 1, 0), "", "")
@@ -88,18 +90,21 @@ def test_the_exit_status_is_0_when_all_are_in_and_only_the_table_is_printed(tmp_
     assert names == ["read", "created", "duplicate", "rejected", "seconds", "dry_run"]
 
 
+@ON_ONE_ENGINE
 def test_the_exit_status_is_3_when_some_are_rejected(tmp_path: Path) -> None:
     loaded = run(write_report(tmp_path / "report.csv", make_row(), BAD), "--rejects", tmp_path / "rejects.csv")
     assert (loaded.status, loaded.counts, loaded.stderr) == (3, (2, 1, 0, 1), "")
     assert loaded.message == f"1 row was rejected: see {tmp_path / 'rejects.csv'}."
 
 
+@ON_ONE_ENGINE
 def test_the_exit_status_is_1_when_it_cannot_run(tmp_path: Path) -> None:
     loaded = run(tmp_path / "missing.csv")
     assert (loaded.status, loaded.stdout, loaded.stderr) == (1, "", "")
     assert loaded.message == f"{tmp_path / 'missing.csv'}: cannot be read: No such file or directory."
 
 
+@ON_ONE_ENGINE
 def test_the_exit_status_is_1_when_it_was_stopped_and_the_report_is_written(tmp_path: Path) -> None:
     path, counts = write_report(tmp_path / "report.csv", make_row(), BAD, make_row(learner=2)), tmp_path / "counts.json"
     loaded = run(path, "--max-rejects", 0, "--rejects", os.devnull, "--report", counts)
@@ -108,6 +113,7 @@ def test_the_exit_status_is_1_when_it_was_stopped_and_the_report_is_written(tmp_
     assert json.loads(counts.read_text())["read"] == 2
 
 
+@ON_ONE_ENGINE
 def test_a_truncated_gzip_file_keeps_what_was_good_before_the_break(tmp_path: Path) -> None:
     rows = many(10_000)
     content = gzip.compress("\n".join([HEADER, *as_csv(rows)]).encode())
@@ -124,6 +130,7 @@ def test_a_truncated_gzip_file_keeps_what_was_good_before_the_break(tmp_path: Pa
     assert stored() == sorted(rows[:created])
 
 
+@ON_ONE_ENGINE
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -139,6 +146,7 @@ def test_the_exit_status_is_2_for_wrong_usage(arguments: tuple[str, ...], error:
     assert error in loaded.message
 
 
+@ON_ONE_ENGINE
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_an_output_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.csv", make_row())
@@ -150,6 +158,7 @@ def test_an_output_that_cannot_be_written_is_told_in_one_line(tmp_path: Path) ->
     assert len(stored()) == 1
 
 
+@ON_ONE_ENGINE
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 @pytest.mark.parametrize(
     ("streams", "status", "created"),
@@ -175,6 +184,7 @@ def test_a_stream_that_is_closed_or_full_changes_no_status_and_shows_no_tracebac
         assert "CommandError: standard output: cannot be written: Bad file descriptor.\n" in result.stderr
 
 
+@ON_ONE_ENGINE
 def test_a_closed_standard_error_costs_neither_the_input_nor_the_report(tmp_path: Path) -> None:
     """The next file that is opened gets its number."""
     path, counts = write_report(tmp_path / "report.csv", BAD, *as_csv(many(20_000))), tmp_path / "counts.json"
@@ -194,6 +204,7 @@ def test_a_database_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path) -
     assert loaded.message.startswith("The database failed: ")
 
 
+@ON_ONE_ENGINE
 def test_standard_input_is_read_from_a_pipe_and_from_a_file(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.csv", make_row())
     assert run("-", input=path.read_text()).counts == (1, 1, 0, 0)
@@ -201,11 +212,13 @@ def test_standard_input_is_read_from_a_pipe_and_from_a_file(tmp_path: Path) -> N
         assert run("-", stdin=file).counts == (1, 0, 1, 0)
 
 
+@ON_ONE_ENGINE
 def test_a_pipe_given_by_name_is_read(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.csv", make_row())
     assert run("/dev/stdin", input=path.read_text()).counts == (1, 1, 0, 0)
 
 
+@ON_ONE_ENGINE
 def test_standard_input_may_not_be_overwritten_either(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.csv", make_row())
     with path.open() as file:
@@ -214,6 +227,7 @@ def test_standard_input_may_not_be_overwritten_either(tmp_path: Path) -> None:
     assert path.read_text() == f"{HEADER}\n{make_row()}\n"
 
 
+@ON_ONE_ENGINE
 @pytest.mark.parametrize(("option", "shown"), [((), True), (("--no-progress",), False)], ids=["bar", "no bar"])
 def test_a_progress_bar_is_shown_when_a_person_watches(tmp_path: Path, option: tuple[str, ...], shown: bool) -> None:
     """No bar without a terminal: the tests above compare the whole of stderr."""
@@ -286,6 +300,7 @@ def test_an_interrupted_load_ends_with_one_line_true_counts_and_its_files(tmp_pa
     assert len(rejects.read_text().splitlines()) == 2
 
 
+@ON_ONE_ENGINE
 @pytest.mark.parametrize(
     "sent",
     [
@@ -308,6 +323,7 @@ def test_a_load_that_waits_for_its_input_can_be_interrupted(sent: str, number: s
     assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
 
 
+@ON_ONE_ENGINE
 def test_a_load_of_a_pipe_by_name_that_falls_silent_can_be_terminated(tmp_path: Path) -> None:
     pipe, report = tmp_path / "pipe", tmp_path / "report.json"
     os.mkfifo(pipe)
@@ -321,6 +337,7 @@ def test_a_load_of_a_pipe_by_name_that_falls_silent_can_be_terminated(tmp_path: 
     assert (loaded.status, json.loads(report.read_text())["status"]) == (1, "stopped")
 
 
+@ON_ONE_ENGINE
 @pytest.mark.parametrize("option", ["--rejects", "--report"])
 def test_no_file_of_a_load_is_where_its_table_goes(tmp_path: Path, option: str) -> None:
     path, output = write_report(tmp_path / "report.csv", make_row(), BAD), tmp_path / "out"

@@ -21,7 +21,7 @@ from program_intent.api import (
 )
 from program_intent.models import ProgramIntent
 from tests.builders import MOMENT, PROGRAM, make_row, make_user, store_history
-from tests.reports import ROOT, process_environment
+from tests.reports import ON_ONE_ENGINE, ROOT, process_environment
 from tests.strategies import PROGRAMS
 
 EXPLAIN, COUNT = "explain_program_intent", "program_intent_counts"
@@ -282,6 +282,7 @@ def test_a_format_that_there_is_not_is_wrong_usage() -> None:
     assert "--format: invalid choice: 'xml'" in ended.message
 
 
+@ON_ONE_ENGINE
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("arguments", [(EXPLAIN, "LEARNER", str(PROGRAM)), (COUNT,)], ids=["explain", "counts"])
 def test_a_closed_output_is_told_in_one_line(arguments: tuple[str, ...]) -> None:

@@ -31,6 +31,7 @@ from tests import private_postgresql
 from tests.proxy import Proxy
 from tests.reports import (
     LEARNERS,
+    ON_ONE_ENGINE,
     PROGRAM,
     ROOT,
     Loaded,
@@ -339,6 +340,7 @@ def test_an_interrupted_sync_finishes_its_batch_and_tells_the_truth(
     expect_interrupted(loaded, report, count)
 
 
+@ON_ONE_ENGINE
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_sync_can_be_interrupted_while_the_warehouse_thinks(
     full: Syncs, tmp_path: Path, sent: signal.Signals
@@ -367,6 +369,7 @@ def expect_interrupted(loaded: Loaded, report: Path, count: int) -> None:
     assert not Checkpoint.objects.get().owner
 
 
+@ON_ONE_ENGINE
 def test_what_an_interrupted_sync_rejects_is_in_its_file(syncs: Syncs, tmp_path: Path) -> None:
     syncs.add(list(as_texts([row._replace(certainty="SURE") for row in ROWS])))
     rejects = tmp_path / "rejects.csv"
@@ -406,6 +409,7 @@ def url_of(port: int, password: str = private_postgresql.PASSWORD) -> str:
     return f"postgresql+psycopg://{private_postgresql.USER}:{password}@127.0.0.1:{port}/postgres"
 
 
+@ON_ONE_ENGINE
 @needs_postgresql
 @pytest.mark.slow
 def test_a_warehouse_that_goes_away_in_mid_stream_is_told_in_one_line(syncs: Syncs, proxy: Proxy) -> None:
@@ -464,6 +468,7 @@ def test_a_sync_of_a_warehouse_that_falls_silent_keeps_its_lease_and_can_be_inte
     expect_in(len(ROWS))
 
 
+@ON_ONE_ENGINE
 @needs_postgresql
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", [Proxy.fall_silent, Proxy.cut])
@@ -482,6 +487,7 @@ def test_a_sync_that_is_interrupted_while_it_stores_waits_for_no_warehouse_that_
     expect_interrupted(loaded, report, BATCH)
 
 
+@ON_ONE_ENGINE
 @needs_postgresql
 @pytest.mark.slow
 def test_a_wrong_password_is_told_in_one_line_and_nowhere_shown(syncs: Syncs, postgresql: int, tmp_path: Path) -> None:
