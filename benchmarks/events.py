@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from io import StringIO
 from statistics import quantiles
 from typing import Any
 from uuid import UUID
@@ -55,12 +56,12 @@ def events(rows: int) -> list[Result]:
     return [
         Result(f"{what}, in rates of it", ours / stock, 8, True, detail=detail),
         Result("events/s", ours, unit=""),
-        Result(told, percentile, 1, unit=" s"),
+        Result(told, percentile, 1, unit="s"),
     ]
 
 
 def consume() -> None:
-    call_command("consume_program_intents", "--topic", TOPIC, "--once", stdout=open(os.devnull, "w"))  # noqa: SIM115
+    call_command("consume_program_intents", "--topic", TOPIC, "--once", stdout=StringIO())
 
 
 def expect(count: int) -> None:
@@ -86,7 +87,7 @@ def stock_consumer(count: int) -> Callable[[], None]:
 
     PROGRAM_CERTIFICATE_AWARDED.connect(receive, weak=False)
     consumer = RedisEventConsumer(TOPIC, "stock", "one", check_backlog=True)
-    return consumer.consume_indefinitely  # type: ignore[no-any-return]
+    return consumer.consume_indefinitely  # type: ignore[no-any-return]  # the bus has no types
 
 
 def answered_after(bus: Bus) -> list[float]:

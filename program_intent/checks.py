@@ -27,7 +27,13 @@ from program_intent.conf import (
 from program_intent.models import ProgramIntent
 from program_intent.sources import open_edx
 from program_intent.sources.headers import field_named
-from program_intent.validation.learners import field_problem, is_unique, key_field, problem_of_source
+from program_intent.validation.learners import (
+    field_problem,
+    is_unique,
+    key_field,
+    problem_of_setting,
+    problem_of_source,
+)
 from program_intent.validation.times import EARLIEST
 from program_intent.validation.values import Refused, did_you_mean, parse_certainty, parse_reason, shown
 
@@ -159,9 +165,8 @@ def _misfits(event_type: str, mapping: dict[str, str]) -> Iterator[str]:
         except Refused as refused:
             yield f"{where}[{name!r}]: {refused}"
     with suppress(*_TOLD_BY_DJANGO):
-        check, problem = field_problem(get_user_model(), mapping.get("learner_field") or "pk")
-        if check.startswith("E"):
-            yield f"{where}['learner_field'] is {problem} of the user model."
+        if problem := problem_of_setting(f"{where}['learner_field']", mapping.get("learner_field")):
+            yield problem
     if problem := _not_imported(mapping["rows"]) if "rows" in mapping else "":
         yield f"{where}['rows'] {problem}."
     with suppress(ImportError):  # where openedx-events is not installed

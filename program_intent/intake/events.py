@@ -53,9 +53,8 @@ def meant(message: Message, reader: Messages) -> Meant:
     try:
         rows = events.rows(event_type, event)
     except Exception as error:
-        why = (
-            f"The function {(mapping or {}).get('rows')} raised {type(error).__name__}."  # what it says may name people
-        )
+        # What it says may name people.
+        why = f"The function {(mapping or {}).get('rows')} raised {type(error).__name__}."
         if isinstance(error, Error) and not isinstance(error, DataError | IntegrityError):
             raise OperationalError(why) from None
         raise RowsFailed(why) from None

@@ -80,11 +80,16 @@ def field_problem(user: type[models.Model], name: str) -> tuple[str, str]:
     return ("", "") if is_unique(field) else ("W002", "not a unique field")
 
 
-def problem_of_source(source: str, settings: Mapping[str, Any]) -> str:
-    """What speaks against the field by which a source names learners; nothing if it names none."""
-    check, problem = field_problem(get_user_model(), settings.get("LEARNER_FIELD") or "pk")
-    where = f"PROGRAM_INTENT[\"SOURCES\"][{source!r}]['LEARNER_FIELD']"
+def problem_of_setting(where: str, name: str | None) -> str:
+    """What speaks against the field, not always a unique one, that a setting names; nothing if it names none."""
+    check, problem = field_problem(get_user_model(), name or "pk")
     return f"{where} is {problem} of the user model." if check.startswith("E") else ""
+
+
+def problem_of_source(source: str, settings: Mapping[str, Any]) -> str:
+    return problem_of_setting(
+        f"PROGRAM_INTENT[\"SOURCES\"][{source!r}]['LEARNER_FIELD']", settings.get("LEARNER_FIELD")
+    )
 
 
 def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[object], Any]:

@@ -135,7 +135,8 @@ class Command(BaseCommand):
                 status = RunStatus.FINISHED
             finally:
                 bar.close()
-                self._told = counts, _ = load.counts, status
+                counts = load.counts
+                self._told = counts, status
                 self._print(counts, options)
         self._tell_of_rejects(counts.rejected, options)
 
