@@ -89,4 +89,5 @@ def server() -> str:
     with connection.cursor() if is_file else connection._nodb_cursor() as cursor:
         cursor.execute(query)
         version = str(cursor.fetchone()[0]).split(" on ")[0]
-        return f"{connection.display_name} {version.removeprefix(connection.display_name).strip()}"
+        name = cursor.db.display_name
+        return f"{name} {version.removeprefix(name).strip()}"

@@ -14,6 +14,7 @@ from program_intent.data import (
     FIELDS,
     Certainty,
     Clause,
+    Erasure,
     Explanation,
     Intent,
     IntentChanges,
@@ -26,16 +27,18 @@ from program_intent.data import (
 from program_intent.exceptions import InvalidIntent, LoadError
 from program_intent.intake.sync import Sync
 from program_intent.models.run import LONGEST_BY
-from program_intent.read import changes, history, latest, many
+from program_intent.read import changes, erasures, history, latest, many
 from program_intent.read import program as programs_read
 from program_intent.read.parameters import Parameters, knowing_until, read_from, written_to
+from program_intent.store.erase import erase
 from program_intent.store.record import record
 from program_intent.validation.times import parse_timestamp
-from program_intent.validation.values import parse_certainty, shown
+from program_intent.validation.values import Refused, parse_certainty, shown
 
 __all__ = [
     "Certainty",
     "Clause",
+    "Erasure",
     "Explanation",
     "Intent",
     "IntentChanges",
@@ -48,7 +51,9 @@ __all__ = [
     "as_known_at",
     "count_latest_certain_intents_for_program",
     "count_latest_certain_intents_for_programs",
+    "erase_learner",
     "explain_latest_certain_intent",
+    "get_erasures",
     "get_intent_changes",
     "get_intent_history",
     "get_latest_certain_intent",
@@ -288,9 +293,17 @@ def sync_program_intents(source: str, *, by: str = "") -> SyncReport:
     connection = connections[written_to()]
     if connection.in_atomic_block or not connection.get_autocommit():
         raise TransactionManagementError("sync_program_intents() commits batch by batch: call it outside of one.")
-    if not isinstance(by, str) or len(by) > LONGEST_BY:
-        raise LoadError(f"by: expected a text of up to {LONGEST_BY} characters, not {shown(by)}.")
+    try:
+        _parse_by(by)
+    except Refused as refused:
+        raise LoadError(f"by: {refused}") from None
     return Sync(source, by=by).run()
+
+
+def _parse_by(value: object) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_BY:
+        raise Refused(f"Expected a text of up to {LONGEST_BY} characters, not {shown(value)}.")
+    return value
 
 
 def get_intent_changes(*, after: str | None = None, limit: int = 1000) -> IntentChanges:
@@ -318,3 +331,38 @@ def get_intent_changes(*, after: str | None = None, limit: int = 1000) -> Intent
     start, size = given.parsed("after", parse, after), given.limit(limit)
     given.check()
     return changes.changes(start, limit=size, using=given.using)
+
+
+def erase_learner(learner: Any, *, by: str = "", retired: bool = False) -> Erasure:
+    """Forget what is stored of a learner, for good: their intents, and what was refused of them.
+
+    What they were called is kept as keyed hashes, so that no report, event or sync brings back what was in effect by
+    now, or by the latest time that was erased, where that is later. Whoever stays, or comes back, is recorded anew, and
+    whoever takes the name is another. Outside a transaction it waits, up to ten seconds, for those who are writing.
+
+    :param learner: a user, or a user's primary key, also of one who is gone or whom nothing is known of.
+    :param by: who erases; up to 255 characters.
+    :param retired: the account stays and is nobody's any more: its primary key is refused for ever.
+    :raises InvalidIntent: a parameter is malformed, named in ``errors``; nothing was erased.
+    """
+    given = Parameters(written_to())
+    key = given.learner(learner)
+    given.parsed("by", _parse_by, by)
+    given.check()
+    return erase(key, using=given.using, by=by, retired=retired)
+
+
+def get_erasures(*, since: datetime | str | None = None) -> list[Erasure]:
+    """Who was erased, in the order of the times of it: for those who keep copies of intents.
+
+    Drop each learner's intents in effect by ``until``, or all where it is None, and refuse them from then on: the
+    order in which erasures and changes come does not matter then. Ask ``since`` a day before you last asked, because an
+    erasure is seen only when its transaction is committed; to apply one twice does no harm.
+
+    :param since: only what was erased then or later, aware; all if left out.
+    :raises InvalidIntent: a parameter is malformed, named in ``errors``.
+    """
+    given = Parameters(written_to())
+    moment = None if since is None else given.parsed("since", parse_timestamp, since)
+    given.check()
+    return erasures.erasures(since=moment, using=given.using)

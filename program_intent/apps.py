@@ -12,5 +12,7 @@ class ProgramIntentConfig(AppConfig):
     def ready(self) -> None:
         from program_intent import checks  # noqa: F401  # registers them
         from program_intent.intake import receivers
+        from program_intent.store import deletions
 
         receivers.connect()
+        deletions.connect()

@@ -84,7 +84,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 def _shown_setting(key: str, value: Any) -> str:
     """Nothing of what may hold passwords."""
-    return "" if key in ("SOURCES", "EVENTS_URL") else f"{shown(value)}, "
+    return "" if key in ("SOURCES", "EVENTS_URL", "ERASURE_KEYS") else f"{shown(value)}, "
 
 
 def _unknown_key(key: Any) -> Error:

@@ -19,6 +19,13 @@ class Setting(NamedTuple):
     why: str
 
 
+_SHORTEST_KEY = 16
+
+
+def _is_key(value: Any) -> bool:
+    return isinstance(value, str) and len(value) >= _SHORTEST_KEY
+
+
 SETTINGS = {
     "LEARNER_LOOKUP_FIELD": Setting(
         default="pk",
@@ -53,6 +60,15 @@ SETTINGS = {
         fits=lambda value: type(value) is int and 0 < value <= 36_500,
         why="How many days after it was last seen a row that a warehouse or an event brought and that was refused is "
         "forgotten.",
+    ),
+    "ERASURE_KEYS": Setting(
+        default=None,
+        kind="a list or tuple of str, each of 16 characters or more",
+        fits=lambda value: (
+            value is None or (isinstance(value, list | tuple) and bool(value) and all(map(_is_key, value)))
+        ),
+        why="The secrets by which the names of those who were erased are kept as hashes: the last one signs, all are "
+        "tried. Left out: ``SECRET_KEY_FALLBACKS`` and ``SECRET_KEY``.",
     ),
     "EVENTS": Setting(
         default={},
@@ -204,6 +220,11 @@ def ignored_parameters() -> tuple[str, ...]:
 
 def rejected_kept_days() -> int:
     return int(_get("REJECTED_KEPT_DAYS"))
+
+
+def erasure_keys() -> list[str]:
+    """The one that signs last."""
+    return list(_get("ERASURE_KEYS") or [*settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY])
 
 
 def sources() -> dict[str, dict[str, Any]]:

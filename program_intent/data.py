@@ -79,12 +79,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """The counts of one load; ``created + duplicate + rejected == read`` always, ``seconds`` is wall time."""
+    """The counts of one load; ``created + duplicate + rejected + erased == read`` always, ``seconds`` is wall time.
+
+    ``erased`` are rows that were left out, because what they tell was erased, or their learner's name was.
+    """
 
     read: int
     created: int
     duplicate: int
     rejected: int
+    erased: int
     seconds: float
     dry_run: bool
 
@@ -101,6 +105,19 @@ class SyncReport(LoadReport):
     new_rejects: int
     cursor: str | None
     reread: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was erased of a learner: ``intents`` are how many; no row in effect by ``until``, in UTC, is stored again.
+
+    ``learner_id`` is None where nobody bore the name that was erased. ``until`` is None where the key is refused for
+    ever.
+    """
+
+    learner_id: Any
+    intents: int
+    until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

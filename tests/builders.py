@@ -1,6 +1,6 @@
 """Users, rows and stored intents with sound values; each takes what a test wants different."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
@@ -72,6 +72,8 @@ def stored_intents() -> list[Intent]:
     return [Intent(*values) for values in ProgramIntent.objects.values_list(*Intent.__match_args__)]
 
 
-def write_batch(rows: Sequence[Any], using: str = "default", *, all_new: bool = False) -> tuple[int, set[Any]]:
-    """Store spelled rows as the loader does, in one transaction."""
-    return PreparedRows(rows, engine_of(using), all_new=all_new).write(lambda *_: None)
+def write_batch(rows: Sequence[Any], using: str = "default", *, all_new: bool = False) -> tuple[int, Set[Any]]:
+    """Store spelled rows as the loader does, in one transaction: how many were new, and those of unknown learners."""
+    written = PreparedRows(rows, engine_of(using), all_new=all_new).write(lambda written: None)
+    assert not written.erased
+    return written.created, written.unknown

@@ -46,13 +46,17 @@ class Counts(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """How a load ended: exit status, the error's text, what the table counts, and what stderr showed besides."""
+    """How a load ended: exit status, the error's text, what the table counts, and what stderr showed besides.
+
+    The counts are those of version 0.1; what was left out as erased is apart.
+    """
 
     status: int
     message: str
     counts: Counts
     stdout: str
     stderr: str
+    erased: int = 0
 
 
 def make_row(**changes: object) -> str:
@@ -115,8 +119,8 @@ def finished(status: int, stdout: str, stderr: str) -> Loaded:
 
 def _loaded(status: int, message: str, stdout: str, stderr: str) -> Loaded:
     table = dict(re.findall(r"^(\w+) +([\d,]+)$", stdout, re.M))
-    counts = Counts(*(int(table.get(name, "0").replace(",", "")) for name in Counts._fields))
-    return Loaded(status, message, counts, stdout, stderr)
+    *counts, erased = (int(table.get(name, "0").replace(",", "")) for name in (*Counts._fields, "erased"))
+    return Loaded(status, message, Counts(*counts), stdout, stderr, erased)
 
 
 class StoredRow(NamedTuple):

@@ -660,12 +660,13 @@ def test_the_report_is_the_table_as_json(tmp_path: Path, dry_run: bool) -> None:
     assert datetime.fromisoformat(counted["started"]) <= datetime.fromisoformat(counted["finished"])
     assert counted["files"] == [str(path)]
     assert (counted["status"], counted["message"]) == ("finished", loaded.message)
-    assert list(report) == ["read", "created", "duplicate", "rejected", "seconds", "dry_run"]
+    assert list(report) == ["read", "created", "duplicate", "rejected", "erased", "seconds", "dry_run"]
     assert report | {"seconds": 0} == {
         "read": 3,
         "created": 1,
         "duplicate": 1,
         "rejected": 1,
+        "erased": 0,
         "seconds": 0,
         "dry_run": dry_run,
     }

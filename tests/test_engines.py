@@ -146,7 +146,7 @@ def test_a_stored_row_whose_learner_is_gone_is_stored_and_not_unknown(engine: En
     orphan = judged(learner=NOBODY)
     store_history([as_stored(orphan)])
     prepared = prepare(engine, orphan)
-    assert PreparedRows(prepared.rows, engine).unknown() == set()
+    assert PreparedRows(prepared.rows, engine).refused() == (set(), set())
     assert [position for position, _, _ in engine.stored(prepared)] == [0]
     assert engine.insert(prepared, WRITTEN) == set()
     with_another = prepare(engine, orphan, judged(learner=learner))

@@ -23,7 +23,6 @@ from tqdm import TMonitor
 
 from program_intent import engines
 from program_intent.data import LoadReport
-from program_intent.engines.generic import Spelled
 from program_intent.exceptions import LoadError
 from program_intent.intake import load as load_module
 from program_intent.intake.batch import Reject, Settled
@@ -34,7 +33,7 @@ from program_intent.models import ProgramIntent
 from program_intent.sources import lines as lines_module
 from program_intent.sources.csv_file import CsvFile
 from program_intent.sources.rows import Block, Malformed, Source, Values
-from program_intent.store.batches import PreparedRows
+from program_intent.store.batches import PreparedRows, Written
 from tests.reports import PROGRAM, ROOT, Counts, load, make_learners, make_row, stored, write_report
 
 pytestmark = pytest.mark.django_db
@@ -240,11 +239,11 @@ def test_a_load_that_is_stopped_leaves_no_thread_behind(tmp_path: Path) -> None:
             assert not thread.is_alive()
 
 
-def interrupting(times: int) -> Callable[..., tuple[int, set[Spelled]]]:
+def interrupting(times: int) -> Callable[..., Written]:
     """Ctrl-C at the worst moment: when a batch is stored and not yet counted."""
     write = PreparedRows.write
 
-    def write_and_interrupt(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
+    def write_and_interrupt(rows: PreparedRows, *then: Any) -> Written:
         written = write(rows, *then)
         for _ in range(times):
             signal.raise_signal(signal.SIGINT)
@@ -284,7 +283,7 @@ def test_the_next_batch_is_read_while_the_database_works_and_none_further(
             read += len(block.rows)
             yield block
 
-    def slow_write(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
+    def slow_write(rows: PreparedRows, *then: Any) -> Written:
         time.sleep(0.05)
         read_when_writing.append(read)
         return write(rows, *then)
@@ -304,7 +303,7 @@ def test_a_batch_is_as_large_as_the_time_that_storing_it_may_take(
     write = PreparedRows.write
     written = []
 
-    def noting_write(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
+    def noting_write(rows: PreparedRows, *then: Any) -> Written:
         written.append(len(rows.rows))
         return write(rows, *then)
 
@@ -488,7 +487,7 @@ def while_loading(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, float, ob
     """What Python was set to when a batch was written."""
     write, found = PreparedRows.write, []
 
-    def noting_write(rows: PreparedRows, *then: Any) -> tuple[int, set[Spelled]]:
+    def noting_write(rows: PreparedRows, *then: Any) -> Written:
         found.append(settings_of_python())
         return write(rows, *then)
 

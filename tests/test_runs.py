@@ -170,7 +170,7 @@ def test_counts_are_written_with_each_batch(tmp_path: Path) -> None:
 def test_a_batch_that_is_rolled_back_is_not_in_the_ledger() -> None:
     open_run = OpenRun(RunKind.FILE, using="default", by="x")
     with transaction.atomic():
-        open_run.note(Settled(LoadReport(5, 5, 0, 0, 0.1, dry_run=False), Batch(), 0, {}))
+        open_run.note(Settled(LoadReport(5, 5, 0, 0, 0, 0.1, dry_run=False), Batch(), 0, {}))
         assert Run.objects.get().read == 5
         transaction.set_rollback(True)
     assert counts_of(Run.objects.get()) == (0, 0, 0, 0)
@@ -303,7 +303,7 @@ def test_the_log_has_a_line_at_start_and_end_with_the_counts(tmp_path: Path, cap
     records: list[Any] = [record for record in caplog.records if record.name == "program_intent.load"]
     assert [record.levelname for record in records] == ["INFO", "INFO", "INFO", "ERROR"]
     assert (records[0].by, records[0].run) == ("ops", Run.objects.earliest("pk").pk)
-    assert records[1].counts == {"read": 2, "created": 1, "duplicate": 0, "rejected": 1}
+    assert records[1].counts == {"read": 2, "created": 1, "duplicate": 0, "rejected": 1, "erased": 0}
     assert records[3].reason == "Stopped: more than 0 rows were rejected."
 
 
@@ -331,10 +331,10 @@ def test_runs_are_listed_the_newest_first(tmp_path: Path) -> None:
     load(write_report(tmp_path / "bad.csv", BAD), "--max-rejects", 0, "--by", "ops")
     header, bad, good = listed().splitlines()
     assert header.split()[:6] == ["run", "kind", "source", "by", "started", "status"]
-    assert header.split()[6:] == ["read", "created", "duplicate", "rejected", "message"]
+    assert header.split()[6:] == ["read", "created", "duplicate", "rejected", "erased", "message"]
     second, first = Run.objects.order_by("-pk")
     assert good.split()[:4] == [str(first.pk), "file", "report.csv", "ops"]
-    assert good.split()[5:] == ["finished", "2,000", "2,000", "0", "0"]
+    assert good.split()[5:] == ["finished", "2,000", "2,000", "0", "0", "0"]
     assert bad.split()[:1] + bad.split()[5:10] == [str(second.pk), "stopped", "1", "0", "0", "1"]
     assert bad.endswith("  Stopped: more than 0 rows were rejected.")
 

@@ -421,7 +421,7 @@ def test_a_scheduler_in_the_host_calls_it_outside_of_a_transaction(warehouse: Wa
     with pytest.raises(LoadError, match=r"has no 'other'\. Known: reports"):
         api.sync_program_intents("other")
     for nobody in (None, "x" * 256):
-        with pytest.raises(LoadError, match="by: expected a text of up to 255 characters"):
+        with pytest.raises(LoadError, match="by: Expected a text of up to 255 characters"):
             api.sync_program_intents("reports", by=nobody)  # type: ignore[arg-type]
     transaction.set_autocommit(False)
     try:

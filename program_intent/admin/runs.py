@@ -35,9 +35,13 @@ class RunAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # 
         "created",
         "duplicate",
         "rejected",
+        "erased",
         "intents",
     )
-    list_display = ("id", "kind", "what", "by", "started", "took", "told", "read", "new", "duplicate", "rejected")
+    list_display = (
+        *("id", "kind", "what", "by", "started", "took", "told"),
+        *("read", "new", "duplicate", "rejected", "erased"),
+    )
     list_filter = ("kind", "status")
     ordering = ("-pk",)
     show_facets = admin.ShowFacets.NEVER

@@ -61,7 +61,10 @@ class Engine(Protocol):
         """The same rows in statements that the server takes, each with the position of its first."""
 
     def refused(self, prepared: Prepared) -> set[int]:
-        """The positions of the rows that may not be written: their learner is no user."""
+        """The positions of the rows that may not be written: their learner is no user, or what they tell was erased."""
+
+    def erased(self, prepared: Prepared) -> set[int]:
+        """The positions of those of the rows that tell what was erased of their learner, by primary key."""
 
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:
         """Store the rows that are new and may be written; the primary keys given to them."""
@@ -103,8 +106,9 @@ class Engine(Protocol):
     ) -> dict[UUID, dict[Certainty, int]]:
         """Per program that has any, the number of learners whose chosen intent has each certainty."""
 
-    def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
-        """The users whose field has one of the names, or what a collation takes for one; in one query or several."""
+    def rows_having(self, rows: "QuerySet[Any, Any]", field: str, values: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
+        """Those of the rows whose field has one of the values, or what a collation takes for one; in one query or
+        several."""
 
     # The feed of changes.
 

@@ -72,10 +72,20 @@ class Generic:
 
     def refused(self, prepared: Prepared) -> set[int]:
         users = self.model._meta.get_field("learner").related_model._base_manager.using(self.connection.alias)
-        return {
+        return self.erased(prepared) | {
             position
             for position, (learner, *_) in enumerate(prepared.rows)
             if learner not in users.filter(pk=learner).values_list("pk", flat=True)
+        }
+
+    def erased(self, prepared: Prepared) -> set[int]:
+        erased = self.model._meta.apps.get_model(self.model._meta.app_label, "ErasedLearner")._base_manager
+        until = erased.using(self.connection.alias).values_list("pk", "key_until")
+        return {
+            position
+            for position, (learner, *_, effective) in enumerate(prepared.rows)
+            for key, last in until.filter(pk=learner)
+            if key == learner and (last is None or effective <= last)
         }
 
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:
@@ -149,10 +159,10 @@ class Generic:
             found.setdefault(program, dict.fromkeys(Certainty, 0))[Certainty(certainty)] = count
         return found
 
-    def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
-        named: Any = users.model._meta.pk if field == "pk" else users.model._meta.get_field(field)
-        size = self.connection.ops.bulk_batch_size([named], names) or 1
-        return [users.filter(**{f"{field}__in": names[start : start + size]}) for start in range(0, len(names), size)]
+    def rows_having(self, rows: "QuerySet[Any, Any]", field: str, values: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
+        column: Any = rows.model._meta.pk if field == "pk" else rows.model._meta.get_field(field)
+        size = self.connection.ops.bulk_batch_size([column], values) or 1
+        return [rows.filter(**{f"{field}__in": values[start : start + size]}) for start in range(0, len(values), size)]
 
     def newest_and_writers(self) -> tuple[int, frozenset[str]]:
         raise ChangesError(f"Changes cannot be followed on {self.connection.vendor}.")

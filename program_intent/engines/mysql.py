@@ -151,8 +151,8 @@ class MySQL(Reads):
         read = partial(super().of_learners, programs=programs, as_of=as_of, known_at=known_at)
         return list(chain.from_iterable(map(read, self._lists(list(learners)))))
 
-    def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
-        return chain.from_iterable(map(partial(super().users_named, users, field), self._lists(names)))
+    def rows_having(self, rows: "QuerySet[Any, Any]", field: str, values: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
+        return chain.from_iterable(map(partial(super().rows_having, rows, field), self._lists(values)))
 
     def _lists(self, values: list[Any]) -> Iterator[list[Any]]:
         """The values in lists that a statement has room for."""

@@ -22,7 +22,9 @@ _ROWS = """unnest(%s::{learner_type}[], %s::uuid[], %s::varchar[], %s::varchar[]
 AS s (learner_id, program_uuid, reason, certainty, effective_timestamp, position)"""
 _ON_CONFLICT = "ON CONFLICT DO NOTHING"
 _COPY = "COPY {table} (learner_id, program_uuid, reason, certainty, effective_timestamp, created, run_id) FROM STDIN"
-_LEARNERS = "unnest(%s::{learner_type}[]) WITH ORDINALITY AS s (learner_id, position)"
+# Without a time: of whom anything was erased.
+_LEARNERS = """(SELECT learner_id, NULL::timestamptz AS effective_timestamp, position
+FROM unnest(%s::{learner_type}[]) WITH ORDINALITY AS l (learner_id, position)) s"""
 _NULL = r"\N"  # as COPY takes it
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
@@ -100,9 +102,10 @@ class PostgreSQL(Reads):
         missing = sorted(self.missing(prepared))
         if not missing:
             return 0, set()
-        prepared = self.prepare([prepared.rows[position] for position in missing])
-        new = self._inserted(prepared, created, run)
-        refused = self.missing(prepared) if new < len(missing) else set()
+        rows = [prepared.rows[position] for position in missing]
+        writable = self._writable(rows)
+        new = self._inserted(self.prepare(writable), created, run) if writable else 0
+        refused = self.missing(self.prepare(rows)) if new < len(rows) else set()
         return new, {missing[position] for position in refused}
 
     def _inserted(self, prepared: Prepared, created: datetime, run: int | None) -> int:
@@ -112,22 +115,32 @@ class PostgreSQL(Reads):
         """
         with self.connection.cursor() as cursor:
             with suppress(IntegrityError), transaction.atomic(using=self.connection.alias):
-                self.execute_insert(cursor, prepared, created, run=run)
+                self.execute_insert(cursor, prepared, created, run=run, all_may=True)
                 return int(cursor.rowcount)
-            self.execute_insert(cursor, prepared, created, _ON_CONFLICT, run)
+            self.execute_insert(cursor, prepared, created, _ON_CONFLICT, run, all_may=True)
             return int(cursor.rowcount)
+
+    def _writable(self, rows: Sequence[Spelled]) -> Sequence[Spelled]:
+        """Those of the rows that may be written. Each learner is looked up once; the rows of those who are no users, or
+        of whom anything was erased, one by one."""
+        learners = list(dict.fromkeys(map(itemgetter(0), rows)))
+        named = Prepared(learners, _LEARNERS.format(learner_type=self.learner_type()), (_array(learners),))
+        doubtful = {learners[position] for position in self.refused(named)}
+        if not doubtful:
+            return rows
+        found = [row for row in rows if row[0] in doubtful]
+        refused = {found[position] for position in self.refused(self.prepare(found))}
+        return [row for row in rows if row not in refused]
 
     def _copied(self, prepared: Prepared, created: datetime, run: int | None) -> int | None:
         """How many rows were copied; None if one of them is there already, or if the driver is psycopg2."""
-        rows, (lines,) = prepared.rows, prepared.params
-        learners = list(dict.fromkeys(map(itemgetter(0), rows)))
-        named = Prepared(learners, _LEARNERS.format(learner_type=self.learner_type()), (_array(learners),))
+        (lines,) = prepared.params
         try:
             with self.connection.cursor() as cursor, transaction.atomic(using=self.connection.alias):
                 if not hasattr(cursor, "copy"):
                     return None
-                if refused := {learners[position] for position in self.refused(named)}:
-                    rows = [row for row in rows if row[0] not in refused]
+                rows = self._writable(prepared.rows)
+                if len(rows) < len(prepared.rows):
                     lines = _lines(rows)
                 with self.connection.wrap_database_errors, cursor.copy(self.text(prepared.sql)) as copy:
                     copy.write(lines.replace("\n", f"\t{created}\t{_NULL if run is None else run}\n"))

@@ -187,15 +187,15 @@ class Reads(Sql):
         rows = self.fetch(text, given)
         return {one or to_uuid(row[0]): _counts(row if one else row[1:]) for row in rows}
 
-    def users_named(self, users: "QuerySet[Any, Any]", field: str, names: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
-        kind: Any = type(users.model._meta.pk if field == "pk" else users.model._meta.get_field(field))
+    def rows_having(self, rows: "QuerySet[Any, Any]", field: str, values: list[Any]) -> Iterable["QuerySet[Any, Any]"]:
+        kind: Any = type(rows.model._meta.pk if field == "pk" else rows.model._meta.get_field(field))
         # A class of the host's own may write a value otherwise than it is named.
         is_as_named = (
             kind.get_prep_value is CharField.get_prep_value and kind.get_db_prep_value is Field.get_db_prep_value
         )
-        if is_as_named and set(map(type, names)) == {str}:
-            return [users.filter(_Among(field, self, names))]
-        return super().users_named(users, field, names)
+        if is_as_named and set(map(type, values)) == {str}:
+            return [rows.filter(_Among(field, self, values))]
+        return super().rows_having(rows, field, values)
 
     def many(self, prepared: list[Any]) -> Any:
         """A list as one parameter."""

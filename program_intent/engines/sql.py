@@ -25,8 +25,10 @@ FROM {rows} WHERE {may_be_written}
 ORDER BY s.position
 {on_conflict}
 """
+_INSERT_ALL = _INSERT.replace("{may_be_written}", "TRUE")
 _REFUSED = "SELECT s.position FROM {rows} WHERE NOT {may_be_written}"
 _STORED = "SELECT s.position, t.id, t.created FROM {rows} {join_stored} {lock}"
+_ERASED = "SELECT s.position FROM {rows} WHERE {was_erased}"
 _MISSING = "SELECT s.position FROM {rows} WHERE {is_missing}"
 
 
@@ -82,14 +84,25 @@ class Sql(Generic):
         named["is_same"] = " AND ".join(is_same)
         named["is_missing"] = f"NOT EXISTS (SELECT 1 FROM {named['table']} t WHERE {named['is_same']} {cls.PROBED})"
         named["may_be_written"] = cls.may_be_written(model, cls.PROBED)
+        named["was_erased"] = cls.was_erased(model, cls.PROBED)
         return named | {"join_stored": cls.STORED.format(**named), "lock": cls.LOCK}
 
     @classmethod
     def may_be_written(cls, model: type[Model], clause: str) -> str:
-        """The condition on a row of ``s``, here and nowhere else on these databases: the learner is a user."""
+        """The condition on a row of ``s``, here and nowhere else on these databases: the learner is a user, and what
+        the row tells was not erased."""
         users: Any = model._meta.get_field("learner").related_model
         is_learner = cls.same_learner(model, f"u.{cls.quoted(users._meta.pk.column)}")
-        return f"EXISTS (SELECT 1 FROM {cls.quoted(users._meta.db_table)} u WHERE {is_learner} {clause})"
+        is_user = f"EXISTS (SELECT 1 FROM {cls.quoted(users._meta.db_table)} u WHERE {is_learner} {clause})"
+        return f"({is_user} AND NOT {cls.was_erased(model, clause)})"
+
+    @classmethod
+    def was_erased(cls, model: type[Model], clause: str) -> str:
+        """The condition that the learner of a row was erased with what was in effect then; where the row has no time,
+        with anything."""
+        erased = cls.quoted(model._meta.apps.get_model(model._meta.app_label, "ErasedLearner")._meta.db_table)
+        is_learner, is_later = cls.same_learner(model, "e.learner_id"), "e.key_until < s.effective_timestamp"
+        return f"EXISTS (SELECT 1 FROM {erased} e WHERE {is_learner} AND ({is_later}) IS NOT TRUE {clause})"
 
     @classmethod
     def same_learner(cls, model: type[Model], column: str, key: str = "s.learner_id") -> str:
@@ -153,13 +166,19 @@ class Sql(Generic):
         created: datetime,
         on_conflict: str = "",
         run: int | None = None,
+        *,
+        all_may: bool = False,
     ) -> None:
-        """Insert the rows that may be written."""
-        text = self.text(_INSERT, rows=prepared.sql, on_conflict=on_conflict, run="NULL" if run is None else str(run))
+        """Insert the rows that may be written, which ``all_may`` says of all."""
+        template, run_id = _INSERT_ALL if all_may else _INSERT, "NULL" if run is None else str(run)
+        text = self.text(template, rows=prepared.sql, on_conflict=on_conflict, run=run_id)
         cursor.execute(text, (self.connection.ops.adapt_datetimefield_value(created), *prepared.params))
 
     def refused(self, prepared: Prepared) -> set[int]:
         return self._positions(_REFUSED, prepared)
+
+    def erased(self, prepared: Prepared) -> set[int]:
+        return self._positions(_ERASED, prepared)
 
     def stored(self, prepared: Prepared) -> list[tuple[int, int, datetime]]:
         found = self.fetch(self.text(_STORED, rows=prepared.sql), prepared.params)

@@ -1,6 +1,7 @@
 """The records of one batch, which is one transaction, and what became of each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
 from itertools import chain, islice
 from sys import getsizeof
 from typing import Any, NamedTuple
@@ -8,11 +9,19 @@ from typing import Any, NamedTuple
 from program_intent.data import FIELDS, LoadReport
 from program_intent.engines.generic import Spelled
 from program_intent.sources.rows import Block, Malformed, Source, Values
-from program_intent.store.batches import PreparedRows
+from program_intent.store.batches import Named, PreparedRows
 from program_intent.validation.judge import NewIntent
 
+
+class Erased(Enum):
+    """In place of a row whose learner was erased by name, with what it tells."""
+
+    ERASED = None
+
+
+ERASED = Erased.ERASED
 # A judged row, spelled for the database where the source names learners by their primary key; or why it is refused.
-Judged = NewIntent | Spelled | str
+Judged = NewIntent | Spelled | Erased | str
 
 _SEPARATOR = "\x1f"
 
@@ -34,7 +43,7 @@ _Texts = list[str] | str
 class Batch:
     """Records of sources and, for each in order, the judged row or why it is refused.
 
-    ``keys`` are those of the learners where they are named otherwise, ``rows`` the records that are not refused.
+    ``named`` is who the learners are where they are named otherwise, ``rows`` the records that are not refused.
     """
 
     rows: PreparedRows
@@ -43,7 +52,7 @@ class Batch:
         # Blocks: source, places, originals, and the values one after the other, or what takes the originals apart.
         self._kept: list[tuple[Source, Sequence[Any], _Texts, _Texts | Callable[[str], Values]]] = []
         self.judged: list[Judged] = []
-        self.keys: dict[Any, Any] = {}
+        self.named = Named()
         self.bytes = 0
 
     def add(self, source: Source, block: Block, judged: Iterable[Judged]) -> None:

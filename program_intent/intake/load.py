@@ -14,11 +14,11 @@ from program_intent.data import LoadReport
 from program_intent.engines.generic import Spelled
 from program_intent.exceptions import InvalidIntent, LoadError
 from program_intent.intake.ahead import ahead, worked_on_ahead
-from program_intent.intake.batch import Batch, Judged, Reject, Settled
+from program_intent.intake.batch import ERASED, Batch, Judged, Reject, Settled
 from program_intent.intake.writers import Writer
 from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
-from program_intent.store.batches import PreparedRows, keys_of, spelled
+from program_intent.store.batches import Named, PreparedRows, Written, named_by, spelled
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 from program_intent.validation.values import Refused
@@ -66,19 +66,21 @@ class Load:
         self._settling = settling
         self._waiting = waiting
         self._started = time.monotonic()
-        self._read = self._created = self._rejected = 0
+        self._read = self._created = self._rejected = self._erased = 0
 
     @property
     def counts(self) -> LoadReport:
-        return self._counts_with(0, 0, 0)
+        return self._counts_with(0, 0, 0, 0)
 
-    def _counts_with(self, read: int, created: int, rejected: int) -> LoadReport:
-        read, created, rejected = self._read + read, self._created + created, self._rejected + rejected
+    def _counts_with(self, read: int, created: int, rejected: int, erased: int) -> LoadReport:
+        read, created = self._read + read, self._created + created
+        rejected, erased = self._rejected + rejected, self._erased + erased
         return LoadReport(
             read=read,
             created=created,
-            duplicate=read - created - rejected,
+            duplicate=read - created - rejected - erased,
             rejected=rejected,
+            erased=erased,
             seconds=round(time.monotonic() - self._started, 3),
             dry_run=self._writer.dry_run,
         )
@@ -119,15 +121,15 @@ class Load:
         return worked_on_ahead(self._with_keys, named, self._waiting)
 
     def _looked_up(self, batch: Batch) -> Batch:
-        batch.keys = keys_of(_named(batch), self._learners)
+        batch.named = named_by(_named(batch), self._learners)
         return batch
 
     def _with_keys(self, batch: Batch) -> Batch:
         """The batch with the learner's primary key in place of what the source calls the learner."""
         named = _named(batch)
-        found = zip(named, spelled(named, batch.keys, self._spell), strict=True)
-        keyed = (spelling or _unknown(row.learner, batch.keys.get(row.learner)) for row, spelling in found)
-        batch.judged = [each if type(each) is str else next(keyed) for each in batch.judged]
+        found = zip(named, spelled(named, batch.named, self._spell), strict=True)
+        keyed = (spelling or _refusal(row, batch.named) for row, spelling in found)
+        batch.judged = [next(keyed) if isinstance(each, NewIntent) else each for each in batch.judged]
         return self._prepared(batch)
 
     def _prepared(self, batch: Batch) -> Batch:
@@ -135,7 +137,7 @@ class Load:
         return batch
 
     def _prepare(self, judged: Iterable[Judged]) -> PreparedRows:
-        rows = (each for each in judged if not isinstance(each, str))
+        rows = (each for each in judged if type(each) is tuple)
         return PreparedRows(rows, self._engine, all_new=self._writer.all_new)
 
     def _judge_block(self, block: Block) -> Iterable[Judged]:
@@ -167,32 +169,34 @@ class Load:
         if self._max_rejects is not None:
             judged, rows = self._up_to_last_reject(judged, rows, self._max_rejects - self._rejected)
 
-        def tell(created: int, refused: Collection[Spelled]) -> None:
+        def tell(written: Written) -> None:
             if self._in_transaction:
-                errors = _errors(judged, refused)
-                counts = self._counts_with(len(judged), created, len(errors))
+                errors = _errors(judged, written.unknown)
+                erased = _erased(judged, written.erased)
+                counts = self._counts_with(len(judged), written.created, len(errors), erased)
                 self._in_transaction(Settled(counts, batch, len(judged), errors))
 
         start = time.perf_counter()
-        created, refused = self._writer.write(rows, tell)
+        written = self._writer.write(rows, tell)
         longest = len(judged) * LONGEST_TRANSACTION / (time.perf_counter() - start)
         # Where names are looked up, three batches are in memory: one is read, one prepared, one stored.
         largest = LARGEST_TRANSACTION if self._learners.are_named_by_key else LARGEST_TRANSACTION // 2
         self._batch_size = min(largest, int(longest))
-        errors = _errors(judged, refused)
+        errors = _errors(judged, written.unknown)
         self._read += len(judged)
-        self._created += created
+        self._created += written.created
         self._rejected += len(errors)
+        self._erased += _erased(judged, written.erased)
         for reject in batch.rejects(errors):
             self._reject(reject)
         if self._max_rejects is not None and self._rejected > self._max_rejects:
             raise LoadError(f"Stopped: more than {self._max_rejects} rows were rejected.")
 
     def _up_to_last_reject(
-        self, judged: list[Spelled | str], rows: PreparedRows, allowed: int
-    ) -> tuple[list[Spelled | str], PreparedRows]:
+        self, judged: list[Judged], rows: PreparedRows, allowed: int
+    ) -> tuple[list[Judged], PreparedRows]:
         """The judged rows up to the reject that is one too many: nothing behind it is read or stored."""
-        unknown = rows.unknown()
+        unknown, _ = rows.refused()
         judged = [_unknown(each[0]) if each in unknown else each for each in judged]
         rejects = [number for number, each in enumerate(judged, start=1) if isinstance(each, str)]
         if len(rejects) > allowed:
@@ -205,14 +209,24 @@ def _named(batch: Batch) -> list[NewIntent]:
     return [each for each in batch.judged if isinstance(each, NewIntent)]
 
 
-def _errors(judged: Sequence[Spelled | str], refused: Collection[Spelled]) -> dict[int, str]:
+def _refusal(row: NewIntent, named: Named) -> Judged:
+    return ERASED if named.was_erased(row) else _unknown(row.learner, named.keys.get(row.learner))
+
+
+def _erased(judged: Sequence[Judged], erased: Collection[Spelled]) -> int:
+    """How many rows tell what was erased."""
+    by_name = judged.count(ERASED)
+    return by_name + sum(each in erased for each in judged) if erased else by_name
+
+
+def _errors(judged: Sequence[Judged], refused: Collection[Spelled]) -> dict[int, str]:
     """Why rows are rejected, by their positions."""
     if not refused and str not in map(type, judged):
         return {}
     return {
         position: each if isinstance(each, str) else _unknown(each[0])
         for position, each in enumerate(judged)
-        if isinstance(each, str) or each in refused
+        if each is not ERASED and (isinstance(each, str) or each in refused)
     }
 
 

@@ -13,9 +13,8 @@ from django.utils import timezone
 from program_intent import conf
 from program_intent.data import FIELDS
 from program_intent.intake.batch import Reject, Settled
-from program_intent.intake.runs import spelled_out
 from program_intent.models import RejectedIntent
-from program_intent.models.intent import engine_of
+from program_intent.models.intent import engine_of, spelled_out
 from program_intent.sources.rows import Block
 from program_intent.validation.learners import NO_TEXT, NOBODY, SEVERAL, SOME, Learners
 from program_intent.validation.values import Refused

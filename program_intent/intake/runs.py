@@ -7,15 +7,14 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Model, Subquery
+from django.db.models import Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from program_intent.data import LoadReport, RunKind, RunStatus
-from program_intent.exceptions import printable
 from program_intent.intake.batch import Settled
 from program_intent.models import ProgramIntent, Run
-from program_intent.models.intent import engine_of
+from program_intent.models.intent import spelled_out
 from program_intent.signals import run_finished
 from program_intent.store.retrying import drop_lost_connection
 
@@ -25,7 +24,7 @@ _LOGGERS = {
     RunKind.EVENTS: logging.getLogger("program_intent.events"),
     RunKind.RETRY: logging.getLogger("program_intent.sync"),
 }
-_COUNTS = ("read", "created", "duplicate", "rejected")
+_COUNTS = ("read", "created", "duplicate", "rejected", "erased")
 
 
 class OpenRun:
@@ -93,15 +92,6 @@ def stop_left(key: int | None, *, using: str, message: str) -> None:
         status=RunStatus.STOPPED.value, finished=timezone.now(), message=spelled_out(Run, "message", message, using)
     ):
         transaction.on_commit(partial(_tell, left), using=using)
-
-
-def spelled_out(model: type[Model], name: str, text: str, using: str) -> str:
-    """The text, with what nobody can read, or the column cannot spell, spelled out."""
-    text = printable(text)
-    field: Any = model._meta.get_field(name)
-    if engine_of(using).can_spell(field, text):
-        return text
-    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _counts(counts: LoadReport) -> dict[str, int]:

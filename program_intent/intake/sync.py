@@ -77,7 +77,7 @@ class Sync:
         self._waiting: Callable[[Future[Any]], Any] = Future.result if dry_run else self._lease.waiting
         self._refused = RefusedRows(source, using=self._using)
         self._run: OpenRun | None = None
-        self._counts = LoadReport(0, 0, 0, 0, 0.0, dry_run)
+        self._counts = LoadReport(0, 0, 0, 0, 0, 0.0, dry_run)
         self._new: list[Reject] = []
         self._new_rejects = 0
         self._cursor: Any = None

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 
 from program_intent.engines.generic import Spelled
-from program_intent.store.batches import PreparedRows
+from program_intent.store.batches import PreparedRows, Written
 
 
 class Storing:
@@ -18,11 +18,11 @@ class Storing:
         # What the next rows are taken for, until a batch says otherwise, and again after one that does.
         self.all_new = True
 
-    def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
-        """How many rows were new, and those that may not be written; ``then`` is told both in their transaction."""
-        created, refused = rows.write(then, self._run() if self._run else None, self._first)
-        self.all_new = created + len(refused) == len(rows.rows)
-        return created, refused
+    def write(self, rows: PreparedRows, then: Callable[[Written], None]) -> Written:
+        """What became of the rows; ``then`` is told it in their transaction."""
+        written = rows.write(then, self._run() if self._run else None, self._first)
+        self.all_new = written.created + len(written.unknown) + len(written.erased) == len(rows.rows)
+        return written
 
 
 class Foretelling:
@@ -44,11 +44,12 @@ class Foretelling:
     def close(self) -> None:
         self._seen.close()
 
-    def write(self, rows: PreparedRows, then: Callable[[int, set[Spelled]], None]) -> tuple[int, set[Spelled]]:
-        refused, stored = rows.unknown(), rows.stored()
-        new = [row for row in rows.rows if row not in refused and row not in stored and self._is_first(row)]
+    def write(self, rows: PreparedRows, then: Callable[[Written], None]) -> Written:
+        (unknown, erased), stored = rows.refused(), rows.stored()
+        left_out = unknown | erased | stored
+        new = [row for row in rows.rows if row not in left_out and self._is_first(row)]
         self._foretold(new, stored)
-        return len(new), refused
+        return Written(len(new), unknown, erased)
 
     def _is_first(self, row: Spelled) -> bool:
         return self._seen.execute("INSERT OR IGNORE INTO seen VALUES (?)", (_key(row),)).rowcount == 1

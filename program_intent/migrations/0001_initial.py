@@ -9,190 +9,129 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+
     initial = True
 
     dependencies = [
+        ('auth', '0012_alter_user_first_name_max_length'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name="Run",
+            name='ErasedLearner',
             fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("file", "file"),
-                            ("warehouse", "warehouse"),
-                            ("events", "events"),
-                            ("retry", "retry"),
-                        ],
-                        max_length=9,
-                    ),
-                ),
-                (
-                    "source",
-                    models.CharField(help_text="The name of the source or topic; empty for files.", max_length=255),
-                ),
-                (
-                    "files",
-                    models.JSONField(
-                        default=list,
-                        help_text="Of each file its name, and its bytes and their SHA-256 as stored, null if not read to the end.",
-                    ),
-                ),
-                ("by", models.CharField(help_text="Who started it.", max_length=255)),
-                ("started", models.DateTimeField()),
-                ("updated", models.DateTimeField(help_text="When it was last heard of.")),
-                ("finished", models.DateTimeField(null=True)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[("running", "running"), ("finished", "finished"), ("stopped", "stopped")],
-                        default="running",
-                        max_length=8,
-                    ),
-                ),
-                ("read", models.BigIntegerField(default=0)),
-                ("created", models.BigIntegerField(default=0, help_text="How many intents were new then.")),
-                ("duplicate", models.BigIntegerField(default=0)),
-                ("rejected", models.BigIntegerField(default=0)),
-                ("message", models.TextField(help_text="Why it stopped.")),
-                ("first_key", models.BigIntegerField(help_text="The highest key of an intent before its first batch.")),
-                ("last_key", models.BigIntegerField(help_text="The highest key of an intent in its last batch.")),
+                ('learner', models.OneToOneField(db_constraint=False, help_text='The key of the user, who may be gone.', on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='+', serialize=False, to=settings.AUTH_USER_MODEL)),
+                ('key_until', models.DateTimeField(help_text='Intents in effect by then are refused; null: all.', null=True)),
+                ('erased', models.DateTimeField(db_index=True, help_text='When it was last done.')),
+                ('intents', models.BigIntegerField(default=0, help_text='How many were erased, in all.')),
+                ('by', models.CharField(help_text='Who did it last.', max_length=255)),
             ],
             options={
-                "verbose_name": "program intent run",
-                "default_permissions": ("view",),
+                'verbose_name': 'erased learner',
+                'permissions': [('erase_learner', "Can erase a learner's program intents")],
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
-            name="RejectedIntent",
+            name='Run',
             fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("source", program_intent.models.fields.CodePointCharField(max_length=255)),
-                ("key", models.CharField(help_text="SHA-256 of the five values; an unreadable message's id.", max_length=64)),
-                ("learner_field", models.CharField(max_length=255)),
-                ("learner", models.TextField()),
-                ("program_uuid", models.TextField()),
-                ("reason", models.TextField()),
-                ("certainty", models.TextField()),
-                ("effective_timestamp", models.TextField()),
-                ("error", models.TextField()),
-                ("attempts", models.PositiveIntegerField(default=1)),
-                ("first_seen", models.DateTimeField()),
-                ("last_seen", models.DateTimeField(help_text="Written once a day at most.")),
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('kind', models.CharField(choices=[('file', 'file'), ('warehouse', 'warehouse'), ('events', 'events'), ('retry', 'retry')], max_length=9)),
+                ('source', models.CharField(help_text='The name of the source or topic; empty for files.', max_length=255)),
+                ('files', models.JSONField(default=list, help_text='Of each file its name, and its bytes and their SHA-256 as stored, null if not read to the end.')),
+                ('by', models.CharField(help_text='Who started it.', max_length=255)),
+                ('started', models.DateTimeField()),
+                ('updated', models.DateTimeField(help_text='When it was last heard of.')),
+                ('finished', models.DateTimeField(null=True)),
+                ('status', models.CharField(choices=[('running', 'running'), ('finished', 'finished'), ('stopped', 'stopped')], default='running', max_length=8)),
+                ('read', models.BigIntegerField(default=0)),
+                ('created', models.BigIntegerField(default=0, help_text='How many intents were new then.')),
+                ('duplicate', models.BigIntegerField(default=0)),
+                ('rejected', models.BigIntegerField(default=0)),
+                ('erased', models.BigIntegerField(default=0, help_text='How many were left out, because their learners were erased.')),
+                ('message', models.TextField(help_text='Why it stopped.')),
+                ('first_key', models.BigIntegerField(help_text='The highest key of an intent before its first batch.')),
+                ('last_key', models.BigIntegerField(help_text='The highest key of an intent in its last batch.')),
             ],
             options={
-                "verbose_name": "rejected program intent",
-                "default_permissions": ("view",),
-                "constraints": [models.UniqueConstraint(fields=("source", "key"), name="program_intent_rejected_once")],
+                'verbose_name': 'program intent run',
+                'default_permissions': ('view',),
             },
         ),
         migrations.CreateModel(
-            name="Checkpoint",
+            name='RejectedIntent',
             fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("source", program_intent.models.fields.CodePointCharField(max_length=255, unique=True)),
-                ("cursor", models.TextField()),
-                ("query", models.CharField(max_length=64)),
-                ("owner", models.CharField(max_length=32)),
-                ("lease_until", models.DateTimeField(null=True)),
-                ("checked", models.DateTimeField(null=True)),
-                ("retried", models.DateTimeField(null=True)),
-                (
-                    "run",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.SET_NULL,
-                        related_name="+",
-                        to="program_intent.run",
-                    ),
-                ),
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('source', program_intent.models.fields.CodePointCharField(max_length=255)),
+                ('key', models.CharField(help_text="SHA-256 of the five values; an unreadable message's id.", max_length=64)),
+                ('learner_field', models.CharField(max_length=255)),
+                ('learner', models.TextField()),
+                ('program_uuid', models.TextField()),
+                ('reason', models.TextField()),
+                ('certainty', models.TextField()),
+                ('effective_timestamp', models.TextField()),
+                ('error', models.TextField()),
+                ('attempts', models.PositiveIntegerField(default=1)),
+                ('first_seen', models.DateTimeField()),
+                ('last_seen', models.DateTimeField(help_text='Written once a day at most.')),
             ],
             options={
-                "default_permissions": (),
+                'verbose_name': 'rejected program intent',
+                'default_permissions': ('view',),
+                'constraints': [models.UniqueConstraint(fields=('source', 'key'), name='program_intent_rejected_once')],
             },
         ),
         migrations.CreateModel(
-            name="ProgramIntent",
+            name='Checkpoint',
             fields=[
-                ("id", models.BigAutoField(primary_key=True, serialize=False)),
-                ("program_uuid", models.UUIDField(verbose_name="program UUID")),
-                (
-                    "reason",
-                    program_intent.models.fields.CodePointCharField(
-                        help_text="Why we believe it, e.g. BUNDLE_PURCHASE.", max_length=64
-                    ),
-                ),
-                (
-                    "certainty",
-                    models.CharField(
-                        choices=[("CERTAIN_YES", "CERTAIN_YES"), ("CERTAIN_NO", "CERTAIN_NO"), ("MAYBE", "MAYBE")],
-                        max_length=11,
-                    ),
-                ),
-                (
-                    "effective_timestamp",
-                    models.DateTimeField(help_text="When the event that made the intent happened."),
-                ),
-                (
-                    "created",
-                    model_utils.fields.AutoCreatedField(
-                        default=django.utils.timezone.now,
-                        editable=False,
-                        help_text="When it was written; one batch shares one value.",
-                    ),
-                ),
-                (
-                    "learner",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        help_text="The user whose intent this is.",
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="program_intents",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                (
-                    "run",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        editable=False,
-                        help_text="Which load, sync or consumer brought it; none where an application or REST did.",
-                        null=True,
-                        on_delete=django.db.models.deletion.PROTECT,
-                        related_name="program_intents",
-                        to="program_intent.run",
-                    ),
-                ),
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('source', program_intent.models.fields.CodePointCharField(max_length=255, unique=True)),
+                ('cursor', models.TextField()),
+                ('query', models.CharField(max_length=64)),
+                ('owner', models.CharField(max_length=32)),
+                ('lease_until', models.DateTimeField(null=True)),
+                ('checked', models.DateTimeField(null=True)),
+                ('retried', models.DateTimeField(null=True)),
+                ('run', models.ForeignKey(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='program_intent.run')),
             ],
             options={
-                "verbose_name": "program intent",
-                "default_permissions": ("add", "view"),
-                "base_manager_name": "objects",
-                "indexes": [
-                    models.Index(
-                        fields=["program_uuid", "learner", "certainty", "effective_timestamp"],
-                        name="program_intent_program",
-                    )
-                ],
-                "constraints": [
-                    models.UniqueConstraint(
-                        fields=("learner", "program_uuid", "certainty", "effective_timestamp", "reason"),
-                        name="program_intent_once",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("certainty__in", ["CERTAIN_YES", "CERTAIN_NO", "MAYBE"])),
-                        name="program_intent_certainty",
-                    ),
-                ],
+                'default_permissions': (),
+            },
+        ),
+        migrations.CreateModel(
+            name='ErasedName',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('field', models.CharField(max_length=255)),
+                ('hash', program_intent.models.fields.CodePointCharField(help_text='HMAC-SHA256 of the field and the name.', max_length=64)),
+                ('key_id', models.CharField(help_text='Which key it was made with.', max_length=8)),
+                ('until', models.DateTimeField(help_text='Intents of that name in effect by then are refused.')),
+                ('erased', models.ForeignKey(db_constraint=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='names', to='program_intent.erasedlearner')),
+            ],
+            options={
+                'default_permissions': (),
+                'indexes': [models.Index(fields=['hash'], name='program_intent_erased_hash')],
+            },
+        ),
+        migrations.CreateModel(
+            name='ProgramIntent',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('program_uuid', models.UUIDField(verbose_name='program UUID')),
+                ('reason', program_intent.models.fields.CodePointCharField(help_text='Why we believe it, e.g. BUNDLE_PURCHASE.', max_length=64)),
+                ('certainty', models.CharField(choices=[('CERTAIN_YES', 'CERTAIN_YES'), ('CERTAIN_NO', 'CERTAIN_NO'), ('MAYBE', 'MAYBE')], max_length=11)),
+                ('effective_timestamp', models.DateTimeField(help_text='When the event that made the intent happened.')),
+                ('created', model_utils.fields.AutoCreatedField(default=django.utils.timezone.now, editable=False, help_text='When it was written; one batch shares one value.')),
+                ('learner', models.ForeignKey(db_constraint=False, db_index=False, help_text='The user whose intent this is.', on_delete=django.db.models.deletion.CASCADE, related_name='program_intents', to=settings.AUTH_USER_MODEL)),
+                ('run', models.ForeignKey(db_constraint=False, db_index=False, editable=False, help_text='Which load, sync or consumer brought it; none where an application or REST did.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='program_intents', to='program_intent.run')),
+            ],
+            options={
+                'verbose_name': 'program intent',
+                'default_permissions': ('add', 'view'),
+                'base_manager_name': 'objects',
+                'indexes': [models.Index(fields=['program_uuid', 'learner', 'certainty', 'effective_timestamp'], name='program_intent_program')],
+                'constraints': [models.UniqueConstraint(fields=('learner', 'program_uuid', 'certainty', 'effective_timestamp', 'reason'), name='program_intent_once'), models.CheckConstraint(condition=models.Q(('certainty__in', ['CERTAIN_YES', 'CERTAIN_NO', 'MAYBE'])), name='program_intent_certainty')],
             },
         ),
     ]

@@ -1,6 +1,6 @@
 """The record, and the doors that keep it append-only."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -14,7 +14,8 @@ from model_utils.fields import AutoCreatedField
 
 from program_intent import engines
 from program_intent.data import Certainty, Intent
-from program_intent.exceptions import AppendOnlyError, InvalidIntent
+from program_intent.engines.generic import Prepared
+from program_intent.exceptions import AppendOnlyError, InvalidIntent, printable
 from program_intent.models.fields import CodePointCharField
 from program_intent.models.run import Run
 from program_intent.validation.judge import Judge, NewIntent
@@ -153,7 +154,7 @@ class ProgramIntent(models.Model):
     def _admit(self, using: str) -> None:
         self._refuse_stored(using)
         judged = self._judged(using)
-        if _is_refused(judged, using):
+        if _is_found(judged, using, engine_of(using).refused):
             raise InvalidIntent({"learner": [unknown_learner(judged.learner)]})
         self._carry((*judged, timezone.now(), None))
 
@@ -162,7 +163,10 @@ class ProgramIntent(models.Model):
             created = parse_timestamp(self.created)
         except Refused as refusal:
             raise InvalidIntent({"created": [str(refusal)]}) from None
-        told = (*self._judged(using), created, self.run_id)
+        judged = self._judged(using)
+        if _is_found(judged, using, engine_of(using).erased):
+            raise InvalidIntent({"learner": [f"{judged.learner!r} was erased, with what was in effect then."]})
+        told = (*judged, created, self.run_id)
         stored = ProgramIntent._base_manager.using(using).filter(pk=self.pk).values_list(*_CARRIED).first()
         if stored and not all(map(_is_told, stored, told)):
             raise AppendOnlyError("save() of a stored intent")
@@ -203,9 +207,18 @@ def engine_of(using: str) -> engines.Engine:
     return engines.of(connections[using], ProgramIntent)
 
 
-def _is_refused(judged: NewIntent, using: str) -> bool:
+def spelled_out(model: type[models.Model], name: str, text: str, using: str) -> str:
+    """The text, with what nobody can read, or the column cannot spell, spelled out."""
+    text = printable(text)
+    field: Any = model._meta.get_field(name)
+    if engine_of(using).can_spell(field, text):
+        return text
+    return text.encode("ascii", "backslashreplace").decode()
+
+
+def _is_found(judged: NewIntent, using: str, find: Callable[[Prepared], set[int]]) -> bool:
     engine = engine_of(using)
-    return bool(engine.refused(engine.prepare(list(engine.speller()(*([value] for value in judged))))))
+    return bool(find(engine.prepare(list(engine.speller()(*([value] for value in judged))))))
 
 
 @receiver(pre_save, sender=ProgramIntent)

@@ -50,6 +50,9 @@ class Run(models.Model):
     created = models.BigIntegerField(default=0, help_text=_("How many intents were new then."))
     duplicate = models.BigIntegerField(default=0)
     rejected = models.BigIntegerField(default=0)
+    erased = models.BigIntegerField(
+        default=0, help_text=_("How many were left out, because their learners were erased.")
+    )
     message = models.TextField(help_text=_("Why it stopped."))
     first_key = models.BigIntegerField(help_text=_("The highest key of an intent before its first batch."))
     last_key = models.BigIntegerField(help_text=_("The highest key of an intent in its last batch."))

@@ -32,7 +32,7 @@ class Streams:
         self._response_error = redis.ResponseError
         self._group, self._consumer, self._batch = group, consumer, batch
         try:  # protocol 2 gives the same shapes in every version of redis-py
-            self._redis = redis.Redis.from_url(
+            self._redis: Any = redis.Redis.from_url(
                 url, protocol=2, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
             )
         except ValueError:  # whose message may hold the password

@@ -1,8 +1,7 @@
 """What an application records, row by row: judged, stored in one transaction, and told of each what became of it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
 
 from django.db import connections, router
 from django.utils import timezone
@@ -10,7 +9,7 @@ from django.utils import timezone
 from program_intent.data import Intent, Outcome
 from program_intent.exceptions import InvalidIntent
 from program_intent.models.intent import ProgramIntent, engine_of
-from program_intent.store.batches import PreparedRows, keys_of, spelled
+from program_intent.store.batches import Named, PreparedRows, named_by, spelled
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 
@@ -25,15 +24,16 @@ def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome
     judge = Judge(connections[using], learner_field=learner_field, default_time=now)
     judged = [_judged(judge, row) for row in rows]
     sound = list(dict.fromkeys(row for row in judged if isinstance(row, NewIntent)))
-    keys = keys_of(sound, Learners(learner_field, using)) if sound else {}
-    stored = _stored(sound, keys, now, using)
+    named = named_by(sound, Learners(learner_field, using)) if sound else Named()
+    stored = _stored(sound, named, now, using)
     new = {intent.id for intent, is_new in stored.values() if is_new}
     outcomes = []
     for row in judged:
         if isinstance(row, InvalidIntent):
             outcomes.append(Outcome("rejected", None, row.errors))
         elif row not in stored:
-            message = unknown_learner(row.learner, keys.get(row.learner))
+            # In the words for nobody, also where somebody was erased: who asks is not told.
+            message = unknown_learner(row.learner, None if named.was_erased(row) else named.keys.get(row.learner))
             outcomes.append(Outcome("rejected", None, {"learner": [message]}))
         else:
             intent, _ = stored[row]
@@ -50,11 +50,11 @@ def _judged(judge: Judge, row: object) -> NewIntent | InvalidIntent:
 
 
 def _stored(
-    rows: Sequence[NewIntent], keys: Mapping[Any, Any], created: datetime, using: str
+    rows: Sequence[NewIntent], named: Named, created: datetime, using: str
 ) -> dict[NewIntent, tuple[Intent, bool]]:
     """The stored intent of each row, and whether it is new; rows that may not be written are left out."""
     engine = engine_of(using)
-    spellings = spelled(rows, keys, engine.speller())
+    spellings = spelled(rows, named, engine.speller())
     known = list(filter(None, spellings))
     found = PreparedRows(known, engine).record(created) if known else {}
     to_key = ProgramIntent._meta.get_field("learner").target_field.to_python

@@ -54,7 +54,7 @@ class Command(BaseCommand):
                 told = f"The database failed for {PATIENCE} seconds; start me again: {in_a_line(error)}"
                 raise CommandError(told, returncode=TRY_AGAIN) from error
             counts = asdict(consumer.counts)
-            table = {name: counts[name] for name in ("read", "created", "duplicate", "rejected", "seconds")}
+            table = {name: counts[name] for name in ("read", "created", "duplicate", "rejected", "erased", "seconds")}
             outputs.tell(self.stdout, outputs.as_table(table))
         if options["once"] and consumer.new_rejects:
             what = "1 row was" if consumer.new_rejects == 1 else f"{consumer.new_rejects:,} rows were"

@@ -72,7 +72,7 @@ class Command(BaseCommand):
         self._shown = outputs.ShownRejects(self.stderr)
         self._run: OpenRun | None = None
         self._sources: list[ReportFile] = []
-        self._told = LoadReport(0, 0, 0, 0, 0.0, options["dry_run"]), "refused"
+        self._told = LoadReport(0, 0, 0, 0, 0, 0.0, options["dry_run"]), "refused"
         started, message = timezone.now(), ""
         with ended_in_one_line(), ExitStack() as stack:
             stack.enter_context(terminable())

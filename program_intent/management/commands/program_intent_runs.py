@@ -12,7 +12,8 @@ from program_intent.management.options import in_one_line
 from program_intent.models import Run
 
 SHOWN = 20
-_COLUMNS = ("run", "kind", "source", "by", "started", "status", "read", "created", "duplicate", "rejected", "message")
+_COUNTS = ("read", "created", "duplicate", "rejected", "erased")
+_COLUMNS = ("run", "kind", "source", "by", "started", "status", *_COUNTS, "message")
 
 
 class Command(BaseCommand):
@@ -42,6 +43,6 @@ def _told(run: Run) -> dict[str, Any]:
 
 
 def _row(run: Run) -> tuple[str, ...]:
-    counts = (f"{count:,}" for count in (run.read, run.created, run.duplicate, run.rejected))
+    counts = (f"{getattr(run, name):,}" for name in _COUNTS)
     started = in_utc(run.started.astimezone(UTC).replace(microsecond=0))
     return str(run.pk), run.kind, run.what, run.by, started, run.told_status, *counts, run.message

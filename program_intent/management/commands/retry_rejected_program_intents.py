@@ -14,7 +14,7 @@ from program_intent.management.options import add_by, ended_in_one_line, refuse_
 from program_intent.management.process import terminable
 from program_intent.models import ProgramIntent, RejectedIntent
 
-_TOLD = ("read", "created", "duplicate", "rejected")
+_TOLD = ("read", "created", "duplicate", "rejected", "erased")
 
 
 class Command(BaseCommand):

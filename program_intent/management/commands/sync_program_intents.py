@@ -188,7 +188,7 @@ def _report(
     told: dict[str, SyncReport], failures: dict[str, CommandError], started: Any, options: dict[str, Any], message: str
 ) -> dict[str, Any]:
     """The keys of a load's report, with those of each source."""
-    names = ("read", "created", "duplicate", "rejected", "seconds")
+    names = ("read", "created", "duplicate", "rejected", "erased", "seconds")
     sums = {name: round(sum(getattr(each, name) for each in told.values()), 3) for name in names}
     moments = {"started": started.isoformat(), "finished": timezone.now().isoformat()}
     sources = [

@@ -1,0 +1,21 @@
+"""The deletion of a user is an erasure: Django's cascade takes the intents, and here they are kept from coming back."""
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.db.models.signals import pre_delete
+
+from program_intent.store.erase import note_deletion
+
+
+def connect() -> None:
+    """Listen to users alone, for a model that somebody listens to is no longer deleted in one statement."""
+    users = get_user_model()._meta.concrete_model
+    for model in apps.get_models():
+        if model._meta.concrete_model is users:  # itself, and its proxies
+            pre_delete.connect(note, sender=model, dispatch_uid=("program_intent", model))
+
+
+def note(*, instance: Any, using: str, **kwargs: Any) -> None:
+    note_deletion(instance.pk, using=using)
