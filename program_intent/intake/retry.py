@@ -6,7 +6,6 @@ from contextlib import closing, suppress
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import FieldDoesNotExist
-from django.db import transaction
 from django.db.models import QuerySet
 
 from program_intent import conf
@@ -19,6 +18,7 @@ from program_intent.intake.runs import OpenRun
 from program_intent.intake.writers import Storing
 from program_intent.models import RejectedIntent
 from program_intent.sources.open_edx import Messages, Unreadable
+from program_intent.store.retrying import retrying
 from program_intent.validation.learners import Learners
 
 _logger = logging.getLogger("program_intent.sync")
@@ -41,13 +41,15 @@ def retry(
     refused = RefusedRows(source, using=using)
     run: OpenRun | None = None
 
+    def opened() -> OpenRun:
+        run = OpenRun(RunKind.RETRY, using=using, by=by, source=source)
+        first(run=run.key)
+        return run
+
     def run_key() -> int:
         nonlocal run
         if run is None:
-            with transaction.atomic(using=using):
-                opened = OpenRun(RunKind.RETRY, using=using, by=by, source=source)
-                first(run=opened.key)
-            run = opened
+            run = retrying(using, opened)
         return run.key
 
     def note(settled: Settled) -> None:

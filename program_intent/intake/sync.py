@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db import router, transaction
+from django.db import router
 from django.utils import timezone
 
 from program_intent import conf
@@ -28,7 +28,7 @@ from program_intent.intake.writers import Foretelling, Storing
 from program_intent.models import Checkpoint, ProgramIntent
 from program_intent.sources import cursors
 from program_intent.sources.warehouse import Warehouse, engine_of
-from program_intent.store.retrying import drop_lost_connection
+from program_intent.store.retrying import drop_lost_connection, retrying
 from program_intent.validation.learners import field_meant, problem_of_source
 from program_intent.validation.values import Refused
 
@@ -172,11 +172,14 @@ class Sync:
     def _run_key(self) -> int:
         """Of the run, which a sync that reads nothing does not leave."""
         if self._run is None:
-            with transaction.atomic(using=self._using):  # or a run that is killed between them is nobody's
-                run = OpenRun(RunKind.WAREHOUSE, using=self._using, by=self._by, source=self._source)
-                self._lease.write(run=run.key)
-            self._run = run
+            self._run = retrying(self._using, self._open_run)
         return self._run.key
+
+    def _open_run(self) -> OpenRun:
+        """In one transaction, or a run that is killed between them is nobody's."""
+        run = OpenRun(RunKind.WAREHOUSE, using=self._using, by=self._by, source=self._source)
+        self._lease.write(run=run.key)
+        return run
 
     def _note(self, settled: Settled) -> None:
         """In the transaction of a batch, after its rows."""
