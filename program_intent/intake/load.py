@@ -19,6 +19,7 @@ from program_intent.intake.writers import Writer
 from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import Named, PreparedRows, Written, named_by, spelled
+from program_intent.store.erased_names import are_told_of_erased
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 from program_intent.validation.values import Refused
@@ -163,7 +164,7 @@ class Load:
         return next(self._spell(*([value] for value in judged)))
 
     def _settle(self, batch: Batch) -> None:
-        judged, rows = batch.judged, batch.rows
+        judged, rows = self._without_erased(batch), batch.rows
         if not judged:  # the last batch of some sources
             return
         if self._max_rejects is not None:
@@ -191,6 +192,15 @@ class Load:
             self._reject(reject)
         if self._max_rejects is not None and self._rejected > self._max_rejects:
             raise LoadError(f"Stopped: more than {self._max_rejects} rows were rejected.")
+
+    def _without_erased(self, batch: Batch) -> list[Judged]:
+        """The judged rows; those that are refused and tell what was erased are left out, or they would be kept."""
+        judged = batch.judged
+        errors = {position: each for position, each in enumerate(judged) if isinstance(each, str)}
+        told = [(reject.values[0], reject.values[-1]) for reject in batch.rejects(errors)]
+        for position, is_erased in zip(errors, are_told_of_erased(told, self._learners, self._zone), strict=True):
+            judged[position] = ERASED if is_erased else judged[position]
+        return judged
 
     def _up_to_last_reject(
         self, judged: list[Judged], rows: PreparedRows, allowed: int

@@ -6,16 +6,18 @@ who erases, at the rows of the learner; who stores many rows, at those erased of
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, transaction
 from django.db.models import (
     BooleanField,
+    CharField,
     Count,
     DateTimeField,
     Exists,
@@ -23,8 +25,9 @@ from django.db.models import (
     Func,
     Max,
     OuterRef,
+    Q,
     QuerySet,
-    Subquery,
+    TextField,
     Value,
 )
 from django.db.models.functions import Coalesce, Greatest
@@ -32,13 +35,13 @@ from django.utils import timezone
 
 from program_intent import conf
 from program_intent.data import Erasure
-from program_intent.exceptions import ChangesError
+from program_intent.engines.generic import column_of
+from program_intent.exceptions import ChangesError, InvalidIntent
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.store import erased_names
 from program_intent.store.retrying import retrying
-from program_intent.validation.learners import Learners
-from program_intent.validation.values import Refused
+from program_intent.validation.learners import Learners, unknown_learner
 
 _logger = logging.getLogger("program_intent.erase")
 # So long may it take until others see that somebody was erased: clocks differ, and the host's transaction goes on.
@@ -56,7 +59,13 @@ def erase(
 
     Outside a transaction whoever is writing at that moment is waited for. In one of the caller's, what they bring is
     erased once that is committed.
+
+    :raises InvalidIntent: no user can have that key here, such as 0 on MariaDB and MySQL.
     """
+    try:
+        ErasedLearner._meta.pk.get_db_prep_save(key, connections[using])
+    except ValueError:
+        raise InvalidIntent({"learner": [unknown_learner(key)]}) from None
     known = {**names_of(key, using=using), **(names or {})}
     erasure = retrying(using, partial(_erase, key, known, using=using, by=by, retired=retired))
     connection = connections[using]
@@ -113,73 +122,95 @@ def _erase(
     is_cascaded: bool = False,
 ) -> Erasure:
     now, erased = timezone.now(), ErasedLearner.objects.using(using)
-    # First, because on SQLite a transaction that begins by reading cannot wait to write.
-    erased.bulk_create([ErasedLearner(pk=key, key_until=now, erased=now)], ignore_conflicts=True)
-    before = erased.select_for_update().get(pk=key)
+    _lock(ErasedLearner(pk=key, key_until=now, erased=now), using)
+    before = erased.get(pk=key)
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
     until = max(filter(None, (now, found["latest"], before.key_until)))
     key_until = None if retired or before.key_until is None else until
     count = found["number"] if is_cascaded else _intents(key, using, key_until)._raw_delete(using)
     told = {"key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
-    erased.filter(pk=key).update(**told, intents=F("intents") + count)
+    # The key too: where a collation takes another's for it, theirs is one erasure, as they were one user.
+    erased.filter(pk=key).update(learner=key, **told, intents=F("intents") + count)
     _keep_names(key, names, until, using)
     _forget_rejected({"pk": key, **names}, using)
     return Erasure(key, count, key_until)
 
 
+def _lock(erased: ErasedLearner, using: str) -> None:
+    """Add the learner, or keep others from those who are there; before any read, because on SQLite a transaction that
+    begins by reading cannot wait to write."""
+    has_target = connections[using].features.supports_update_conflicts_with_target
+    ErasedLearner.objects.using(using).bulk_create(
+        [erased], update_conflicts=True, update_fields=["erased"], unique_fields=["learner"] if has_target else None
+    )
+
+
 def _intents(key: Any, using: str, until: datetime | None = None) -> "QuerySet[ProgramIntent]":
     """A learner's intents, or those in effect by a moment."""
-    found = ProgramIntent.objects.using(using).filter(learner_id=key)
-    if isinstance(key, str):
-        found = found.filter(_Exactly(key, using))
+    found = ProgramIntent.objects.using(using).filter(_is("learner_id", Value(key), using))
     return found if until is None else found.filter(effective_timestamp__lte=until)
 
 
+def _brought_back(key: Any, using: str, until: datetime | None) -> "QuerySet[ProgramIntent]":
+    """Of an erased learner's intents those in effect by a moment; all of one who is no user."""
+    found = _intents(key, using)
+    return found if until is None else found.filter(Q(effective_timestamp__lte=until) | ~_is_user(Value(key), using))
+
+
+def _is_user(key: Any, using: str) -> Exists:
+    return Exists(get_user_model()._base_manager.using(using).filter(_is("pk", key, using)).values("pk"))
+
+
+def _is(column: str, key: Any, using: str) -> Q:
+    """That both are one key; exactly, also where it is a text."""
+    is_text = isinstance(column_of(get_user_model()._meta.pk), CharField | TextField)
+    is_equal = Q((column, key))
+    return is_equal & Q(_Exactly(F(column), key, using)) if is_text else is_equal
+
+
 class _Exactly(Func):
-    """That the learner's key is this text, whatever a collation takes for equal."""
+    """That two texts are the same, whatever a collation takes for equal."""
 
     output_field = BooleanField()
 
-    def __init__(self, key: str, using: str) -> None:
-        super().__init__(F("learner_id"), Value(key))
+    def __init__(self, one: Any, other: Any, using: str) -> None:
+        super().__init__(one, other)
         self._exact = engine_of(using).exact
 
     def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # type: ignore[override]
-        column, key = (compiler.compile(each) for each in self.source_expressions)
-        return f"{self._exact(column[0])} = {self._exact(key[0])}", [*column[1], *key[1]]
+        (one, given), (other, more) = (compiler.compile(each) for each in self.source_expressions)
+        return f"{self._exact(one)} = {self._exact(other)}", [*given, *more]
 
 
 def _keep_names(key: Any, names: Mapping[str, Any], until: datetime, using: str) -> None:
     signing = conf.erasure_keys()[-1]
-    for field, name in names.items():
-        told = {"erased_id": key, "field": field, "hash": erased_names.hashed(signing, field, name)}
-        kept = ErasedName.objects.using(using)
-        if not kept.filter(**told).update(until=Greatest(F("until"), Value(until, output_field=DateTimeField()))):
-            kept.create(**told, key_id=erased_names.key_id(signing), until=until)
+    fields = {erased_names.hashed(signing, field, name): field for field, name in names.items()}
+    kept = ErasedName.objects.using(using).filter(erased_id=key, hash__in=fields)
+    if known := set(kept.values_list("hash", flat=True)):
+        kept.update(until=Greatest(F("until"), Value(until, output_field=DateTimeField())))
+    told = {"erased_id": key, "key_id": erased_names.key_id(signing), "until": until}
+    new = [ErasedName(hash=each, field=field, **told) for each, field in fields.items() if each not in known]
+    ErasedName.objects.using(using).bulk_create(new)
 
 
 def _forget_rejected(names: Mapping[str, Any], using: str) -> None:
     """Drop the rows that were refused and name the learner so; by field, ``pk`` for the primary key."""
+    meant, where = {}, Q()
     for field, name in names.items():
         learners = Learners(field, using)
-        # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
-        rows = _rejected_by(learners, using).filter(learner__icontains=str(name)[:8])
-        named = [pk for pk, text in rows.values_list("pk", "learner") if _parsed(learners, text) == name]
-        _drop_rejected(named, using)
+        for called in _calls_of(learners):
+            meant[called] = learners, name
+            # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
+            where |= Q(learner_field=called, learner__icontains=str(name)[:8])
+    rows = RejectedIntent.objects.using(using).filter(where).values_list("pk", "learner_field", "learner")
+    named = [pk for pk, called, text in rows if erased_names.parsed(text, meant[called][0]) == meant[called][1]]
+    _drop_rejected(named, using)
 
 
-def _rejected_by(learners: Learners, using: str) -> "QuerySet[RejectedIntent]":
-    """What was refused of learners named by that field, or, for the primary key, by either name of it."""
-    fields = {learners.field}
-    if learners.are_named_by_key:
-        fields = {"pk", get_user_model()._meta.pk.name}
-    return RejectedIntent.objects.using(using).filter(learner_field__in=fields)
-
-
-def _parsed(learners: Learners, text: str) -> Any:
-    with suppress(Refused):
-        return learners.parse(text)
-    return None
+def _calls_of(learners: Learners) -> set[str]:
+    """What the field is called in rows that were refused: the primary key has several names."""
+    keys = {field.name for field in get_user_model()._meta.concrete_fields if field.primary_key}
+    return {"pk", *keys} if learners.are_named_by_key else {learners.field}
 
 
 def _drop_rejected(keys: list[int], using: str) -> None:
@@ -201,16 +232,24 @@ def _wait_for_writers(using: str) -> None:
         _logger.warning("Somebody has been writing for %s seconds: run erase_program_intents --orphans.", LONGEST_WAIT)
 
 
-def _erase_again(erasure: Erasure, using: str) -> None:
+def _erase_again(erasure: Erasure, using: str) -> int:
+    """How many rows; in a transaction of their own, whose locks no erasure waits for."""
     key = erasure.learner_id
-    count = retrying(using, lambda: _intents(key, using, erasure.until)._raw_delete(using))
+    count = retrying(using, lambda: _brought_back(key, using, erasure.until)._raw_delete(using))
     if count:
         ErasedLearner.objects.using(using).filter(pk=key).update(intents=F("intents") + count)
+    return count
 
 
 def erase_later(erasure: Erasure, *, using: str) -> None:
     """After the commit, what others have brought meanwhile."""
-    _after_commit(partial(_erase_again, erasure, using), using)
+    _after_commit(partial(_erase_committed, erasure, using, timezone.now()), using)
+
+
+def _erase_committed(erasure: Erasure, using: str, begun: datetime) -> None:
+    if timezone.now() - begun > _OF_LATE / 2:  # or who stores many rows does not look at it any more
+        ErasedLearner.objects.using(using).filter(pk=erasure.learner_id).update(erased=timezone.now())
+    _erase_again(erasure, using)
 
 
 def erase_again_later(using: str) -> None:
@@ -227,11 +266,12 @@ def _after_commit(work: Callable[[], object], using: str) -> None:
 
 
 def erase_forbidden(*, using: str, since: datetime | None = None, dry_run: bool = False) -> int:
-    """Delete what is stored of those who were erased, since a moment, and is in effect by then; how many rows."""
-    brought_back = ProgramIntent.objects.filter(
-        learner_id=OuterRef("pk"), effective_timestamp__lte=Coalesce(OuterRef("key_until"), _FOR_EVER)
-    )
-    erased = ErasedLearner.objects.using(using).filter(Exists(brought_back))
+    """Delete what is stored of those who were erased, since a moment, and is in effect by then, or all where they are
+    no users; how many rows."""
+    intents = ProgramIntent.objects.filter(learner_id=OuterRef("pk"))
+    forbidden = intents.filter(effective_timestamp__lte=Coalesce(OuterRef("key_until"), _FOR_EVER))
+    is_orphaned = Exists(intents) & ~_is_user(OuterRef("pk"), using)
+    erased = ErasedLearner.objects.using(using).filter(Exists(forbidden) | is_orphaned)
     if since is not None:
         erased = erased.filter(erased__gte=since)
     return _delete(erased.values_list("pk", "key_until"), using, dry_run=dry_run)
@@ -239,31 +279,25 @@ def erase_forbidden(*, using: str, since: datetime | None = None, dry_run: bool 
 
 def erase_orphans(*, using: str, dry_run: bool = False) -> int:
     """Delete the rows of learners who are no users; how many."""
-    users = get_user_model()._base_manager.filter(pk=OuterRef("learner_id"))
-    orphans = ProgramIntent.objects.using(using).filter(~Exists(Subquery(users.values("pk")))).values_list("learner_id")
-    return _delete(((key, None) for (key,) in orphans.distinct()), using, dry_run=dry_run)
+    orphans = ProgramIntent.objects.using(using).filter(~_is_user(OuterRef("learner_id"), using))
+    keys = orphans.annotate(until=Value(None, output_field=DateTimeField())).values_list("learner_id", "until")
+    return _delete(keys.distinct(), using, dry_run=dry_run)
 
 
-def _delete(learners: Any, using: str, *, dry_run: bool) -> int:
+def _delete(learners: Iterable[tuple[Any, datetime | None]], using: str, *, dry_run: bool) -> int:
     number = 0
-    for key, until in list(learners):
-        found = _intents(key, using, until)
-        number += found.count() if dry_run else retrying(using, partial(found._raw_delete, using))
+    # A host that is SERIALIZABLE may see even a statement that reads fail.
+    for key, until in retrying(using, lambda: list(learners), is_one_statement=True):
+        found = _brought_back(key, using, until)
+        number += found.count() if dry_run else _erase_again(Erasure(key, 0, until), using)
     return number
 
 
 def forget_rejected_of_erased(*, using: str) -> None:
-    """Drop the rows that were refused and name somebody who was erased."""
-    fields = RejectedIntent.objects.using(using).values_list("learner_field", flat=True).distinct()
-    for field in list(fields):
-        with suppress(Refused):
-            learners = Learners(field, using)
-            rows = [
-                (pk, _parsed(learners, text)) for pk, text in _rejected_by(learners, using).values_list("pk", "learner")
-            ]
-            names = {name for _, name in rows if name is not None}
-            if learners.are_named_by_key:
-                erased: Any = set(ErasedLearner.objects.using(using).values_list("pk", flat=True)) & names
-            else:
-                erased = erased_names.erased_until(field, names, using=using)
-            _drop_rejected([pk for pk, name in rows if name in erased], using)
+    """Drop the rows that were refused and tell what was erased."""
+    rejected = RejectedIntent.objects.using(using)
+    for field in list(rejected.values_list("learner_field", flat=True).distinct()):
+        with suppress(FieldDoesNotExist):
+            rows = list(rejected.filter(learner_field=field).values_list("pk", "learner", "effective_timestamp"))
+            are_erased = erased_names.are_told_of_erased([row[1:] for row in rows], Learners(field, using))
+            _drop_rejected([row[0] for row, is_erased in zip(rows, are_erased, strict=True) if is_erased], using)
