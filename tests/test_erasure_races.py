@@ -335,6 +335,30 @@ def test_erasures_of_one_learner_at_once_wait_for_each_other_and_do_not_deadlock
     assert ErasedName.objects.filter(field="username").count() == 1
 
 
+@only_on("sqlite", "only SQLite has deferred transactions")
+@pytest.mark.parametrize("work", [api.erase_learner, User.delete])
+def test_in_a_transaction_that_has_not_written_yet_it_waits_for_who_writes(
+    learner: User, work: Callable[[User], object]
+) -> None:
+    is_written = Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            make_user()
+            is_written.set()
+            time.sleep(0.5)
+
+    def wait() -> None:
+        assert is_written.wait(20)
+        connection.ensure_connection()
+        connection.transaction_mode = None  # type: ignore[attr-defined]  # SQLite's, as with no such option
+        with transaction.atomic():
+            work(learner)
+
+    at_once([hold, wait])
+    assert ErasedLearner.objects.count() == 1
+
+
 @others_write
 def test_an_erasure_waits_for_who_is_writing_one_row(learner: User) -> None:
     written, erased = Event(), Event()

@@ -42,6 +42,7 @@ from program_intent.models.intent import engine_of, spelled_out
 from program_intent.store import erased_names
 from program_intent.store.retrying import retrying
 from program_intent.validation.learners import Learners, unknown_learner
+from program_intent.validation.times import EARLIEST
 
 _logger = logging.getLogger("program_intent.erase")
 # So long may it take until others see that somebody was erased: clocks differ, and the host's transaction goes on.
@@ -49,6 +50,7 @@ _OF_LATE = timedelta(minutes=10)
 # Seconds. A load stores a batch in less; whoever leaves a transaction open for longer is not waited for.
 LONGEST_WAIT = 10
 _ROWS = 500
+_NEVER = EARLIEST - timedelta(days=1)
 _FOR_EVER = Value(datetime(9999, 12, 31, tzinfo=UTC), output_field=DateTimeField())
 
 
@@ -66,8 +68,7 @@ def erase(
         ErasedLearner._meta.pk.get_db_prep_save(key, connections[using])
     except ValueError:
         raise InvalidIntent({"learner": [unknown_learner(key)]}) from None
-    known = {**names_of(key, using=using), **(names or {})}
-    erasure = retrying(using, partial(_erase, key, known, using=using, by=by, retired=retired))
+    erasure = retrying(using, partial(_erase, key, names or {}, using=using, by=by, retired=retired))
     connection = connections[using]
     if connection.in_atomic_block:
         erase_later(erasure, using=using)
@@ -79,18 +80,19 @@ def erase(
 
 def erase_name(field: str, name: Any, *, using: str) -> Erasure:
     """Erase a canonical name that nobody bears; what is written of a later bearer counts from now on."""
+    now = timezone.now()
 
     def work() -> None:
-        _keep_names(None, {field: name}, timezone.now(), using)
+        _keep_names(None, {field: name}, now, using)
         _forget_rejected({field: name}, using)
 
     retrying(using, work)
-    return Erasure(None, 0, timezone.now())
+    return Erasure(None, 0, now)
 
 
 def note_deletion(key: Any, *, using: str) -> None:
     """In the transaction that deletes a user, before their intents: they are not to come back."""
-    erasure = _erase(key, names_of(key, using=using), using=using, by="", retired=False, is_cascaded=True)
+    erasure = _erase(key, {}, using=using, by="", retired=False, is_cascaded=True)
     erase_later(erasure, using=using)
 
 
@@ -123,7 +125,7 @@ def _erase(
 ) -> Erasure:
     now, erased = timezone.now(), ErasedLearner.objects.using(using)
     _lock(ErasedLearner(pk=key, key_until=now, erased=now), using)
-    before = erased.get(pk=key)
+    before, names = erased.get(pk=key), {**names_of(key, using=using), **names}
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
     until = max(filter(None, (now, found["latest"], before.key_until)))
     key_until = None if retired or before.key_until is None else until
@@ -274,20 +276,24 @@ def erase_forbidden(*, using: str, since: datetime | None = None, dry_run: bool 
     erased = ErasedLearner.objects.using(using).filter(Exists(forbidden) | is_orphaned)
     if since is not None:
         erased = erased.filter(erased__gte=since)
-    return _delete(erased.values_list("pk", "key_until"), using, dry_run=dry_run)
+    return _delete(_read(erased.values_list("pk", "key_until"), using), using, dry_run=dry_run)
 
 
 def erase_orphans(*, using: str, dry_run: bool = False) -> int:
     """Delete the rows of learners who are no users; how many."""
     orphans = ProgramIntent.objects.using(using).filter(~_is_user(OuterRef("learner_id"), using))
-    keys = orphans.annotate(until=Value(None, output_field=DateTimeField())).values_list("learner_id", "until")
-    return _delete(keys.distinct(), using, dry_run=dry_run)
+    keys = _read(orphans.values_list("learner_id", flat=True).distinct(), using)
+    return _delete([(key, _NEVER) for key in keys], using, dry_run=dry_run)
+
+
+def _read(rows: "QuerySet[Any, Any]", using: str) -> list[Any]:
+    """In a statement that fails and is done again, as one that only reads may where a host is SERIALIZABLE."""
+    return retrying(using, lambda: list(rows), is_one_statement=True)
 
 
 def _delete(learners: Iterable[tuple[Any, datetime | None]], using: str, *, dry_run: bool) -> int:
     number = 0
-    # A host that is SERIALIZABLE may see even a statement that reads fail.
-    for key, until in retrying(using, lambda: list(learners), is_one_statement=True):
+    for key, until in learners:
         found = _brought_back(key, using, until)
         number += found.count() if dry_run else _erase_again(Erasure(key, 0, until), using)
     return number
