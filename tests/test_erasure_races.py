@@ -209,24 +209,27 @@ def _deadlock() -> type[Exception]:
     return IntegrityError if is_one_writer else OperationalError
 
 
-@pytest.fixture(params=["", "a host's isolation"])
+@pytest.fixture
 def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Django's default, or the strictest that hosts have."""
-    strictest = {"postgresql": 4, "mysql": "repeatable read"}  # psycopg's SERIALIZABLE
-    if request.param and is_one_writer:
-        pytest.skip("SQLite has one")
     connection.close()
     if request.param:
-        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "isolation_level", strictest[connection.vendor])
+        monkeypatch.setitem(connection.settings_dict["OPTIONS"], "isolation_level", request.param)
     yield
     connection.close()
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("isolation")
 @pytest.mark.parametrize(
-    "size", [SMALL, pytest.param(FULL, marks=only_on("postgresql", "it takes minutes: once"))], ids=["small", "full"]
+    ("isolation", "size"),
+    [
+        pytest.param(None, SMALL, id="small"),
+        pytest.param(4, SMALL, marks=only_on("postgresql", "psycopg's number of it"), id="serializable"),
+        pytest.param("repeatable read", SMALL, marks=only_on("mysql", "Django's name of it"), id="repeatable read"),
+        pytest.param(None, FULL, marks=only_on("postgresql", "it takes minutes: once"), id="full"),
+    ],
+    indirect=["isolation"],
 )
+@pytest.mark.usefixtures("isolation")
 def test_whoever_writes_meanwhile_what_is_erased_stays_erased_and_all_else_is_there(
     size: Size, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +360,21 @@ def test_in_a_transaction_that_has_not_written_yet_it_waits_for_who_writes(
 
     at_once([hold, wait])
     assert ErasedLearner.objects.count() == 1
+
+
+@pytest.mark.parametrize("work", [api.erase_learner, User.delete])
+def test_a_transaction_without_autocommit_is_the_callers(learner: User, work: Callable[[User], object]) -> None:
+    api.record_intents(both(learner))
+    for end in (transaction.rollback, transaction.commit):
+        transaction.set_autocommit(False)
+        try:
+            work(User.objects.get())
+            end()
+        finally:
+            transaction.rollback()
+            transaction.set_autocommit(True)
+        assert len(stored()) == (0 if end is transaction.commit else 2)
+    assert ErasedLearner.objects.get().intents == 2
 
 
 @others_write
