@@ -198,7 +198,7 @@ def _wait_for_writers(using: str) -> None:
     except ChangesError:  # nothing here says who is writing
         return
     if waited_for:
-        _logger.warning("Somebody has been writing for %s seconds: run erase_program_intents --orphans.", LONGEST_WAIT)
+        _logger.warning("Somebody has been writing for %s seconds: run erase_program_intents --orphans", LONGEST_WAIT)
 
 
 def _erase_again(erasure: Erasure, using: str) -> None:
