@@ -19,6 +19,7 @@ from program_intent.intake.writers import Writer
 from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import Named, PreparedRows, Written, named_by, spelled
+from program_intent.store.erased_names import ErasedNames
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 from program_intent.validation.values import Refused
@@ -91,6 +92,7 @@ class Load:
         :raises LoadError: a source breaks off, or too many rows are refused; what was stored stays.
         """
         self._learners = Learners(learner_field, self._using)
+        self._erased_names = ErasedNames(learner_field, using=self._using)
         with suppress(Refused):
             self._learners.parse("\u00e9")  # asks what the database can spell, which another thread may not
         self._judge = Judge(connections[self._using], learner_field=learner_field, zone=self._zone)
@@ -121,7 +123,7 @@ class Load:
         return worked_on_ahead(self._with_keys, named, self._waiting)
 
     def _looked_up(self, batch: Batch) -> Batch:
-        batch.named = named_by(_named(batch), self._learners)
+        batch.named = named_by(_named(batch), self._learners, self._erased_names)
         return batch
 
     def _with_keys(self, batch: Batch) -> Batch:

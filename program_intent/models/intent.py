@@ -165,7 +165,9 @@ class ProgramIntent(models.Model):
             raise InvalidIntent({"created": [str(refusal)]}) from None
         judged = self._judged(using)
         if _is_found(judged, using, engine_of(using).erased):
-            raise InvalidIntent({"learner": [f"The learner {shown(judged.learner)} was erased with what was in effect then."]})
+            raise InvalidIntent(
+                {"learner": [f"The learner {shown(judged.learner)} was erased with what was in effect then."]}
+            )
         told = (*judged, created, self.run_id)
         stored = ProgramIntent._base_manager.using(using).filter(pk=self.pk).values_list(*_CARRIED).first()
         if stored and not all(map(_is_told, stored, told)):

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -36,13 +36,12 @@ from program_intent.exceptions import ChangesError
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.store import erased_names
+from program_intent.store.erased_names import OF_LATE, ErasedNames
 from program_intent.store.retrying import retrying
 from program_intent.validation.learners import Learners
 from program_intent.validation.values import Refused
 
 _logger = logging.getLogger("program_intent.erase")
-# So long may it take until others see that somebody was erased: clocks differ, and the host's transaction goes on.
-_OF_LATE = timedelta(minutes=10)
 # Seconds. A load stores a batch in less; whoever leaves a transaction open for longer is not waited for.
 LONGEST_WAIT = 10
 _ROWS = 500
@@ -215,7 +214,7 @@ def erase_later(erasure: Erasure, *, using: str) -> None:
 
 def erase_again_later(using: str) -> None:
     """After the commit of a transaction that stores many rows, of those who were erased meanwhile."""
-    _after_commit(partial(erase_forbidden, using=using, since=timezone.now() - _OF_LATE), using)
+    _after_commit(partial(erase_forbidden, using=using, since=timezone.now() - OF_LATE), using)
 
 
 def _after_commit(work: Callable[[], object], using: str) -> None:
@@ -265,5 +264,5 @@ def forget_rejected_of_erased(*, using: str) -> None:
             if learners.are_named_by_key:
                 erased: Any = set(ErasedLearner.objects.using(using).values_list("pk", flat=True)) & names
             else:
-                erased = erased_names.erased_until(field, names, using=using)
+                erased = ErasedNames(field, using=using).until(names)
             _drop_rejected([pk for pk, name in rows if name in erased], using)
