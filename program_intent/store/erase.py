@@ -6,7 +6,7 @@ who erases, at the rows of the learner; who stores many rows, at those erased of
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -76,6 +76,30 @@ def erase_name(field: str, name: Any, *, using: str) -> Erasure:
 
     retrying(using, work)
     return Erasure(None, 0, timezone.now())
+
+
+def erase_named(
+    field: str,
+    name: Any,
+    *,
+    using: str,
+    by: str = "",
+    retired: bool = False,
+    names: Mapping[str, Any] | None = None,
+) -> Erasure:
+    """Erase who bears a name, canonical or a text; what else they are called, or were: ``names``, canonical, by field.
+
+    A primary key is erased also where it is nobody's; names that nobody bears are erased alone.
+
+    :raises Refused: it is no name by that field, or several users bear it; nothing was erased.
+    """
+    learners = Learners(field, using)
+    name, key = learners.bearer(name)
+    others = dict(names or {})
+    if key is None:
+        return [erase_name(*each, using=using) for each in [*others.items(), (field, name)]][-1]
+    known = others if learners.are_named_by_key else {field: name, **others}
+    return erase(key, using=using, by=by, retired=retired, names=known)
 
 
 def note_deletion(key: Any, *, using: str) -> None:
@@ -158,13 +182,16 @@ def _keep_names(key: Any, names: Mapping[str, Any], until: datetime, using: str)
 
 
 def _forget_rejected(names: Mapping[str, Any], using: str) -> None:
-    """Drop the rows that were refused and name the learner so; by field, ``pk`` for the primary key."""
+    _drop_rejected(list(rejected_of(names, using=using)), using)
+
+
+def rejected_of(names: Mapping[str, Any], *, using: str) -> Iterator[int]:
+    """The keys of the rows that were refused and name the learner so; by field, ``pk`` for the primary key."""
     for field, name in names.items():
         learners = Learners(field, using)
         # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
         rows = _rejected_by(learners, using).filter(learner__icontains=str(name)[:8])
-        named = [pk for pk, text in rows.values_list("pk", "learner") if _parsed(learners, text) == name]
-        _drop_rejected(named, using)
+        yield from (pk for pk, text in rows.values_list("pk", "learner") if _parsed(learners, text) == name)
 
 
 def _rejected_by(learners: Learners, using: str) -> "QuerySet[RejectedIntent]":
@@ -251,8 +278,15 @@ def _delete(learners: Any, using: str, *, dry_run: bool) -> int:
     return number
 
 
-def forget_rejected_of_erased(*, using: str) -> None:
-    """Drop the rows that were refused and name somebody who was erased."""
+def forget_rejected_of_erased(*, using: str, dry_run: bool = False) -> int:
+    """Drop the rows that were refused and name somebody who was erased; how many."""
+    found = list(_rejected_of_erased(using))
+    if not dry_run:
+        _drop_rejected(found, using)
+    return len(found)
+
+
+def _rejected_of_erased(using: str) -> Iterator[int]:
     fields = RejectedIntent.objects.using(using).values_list("learner_field", flat=True).distinct()
     for field in list(fields):
         with suppress(Refused):
@@ -265,4 +299,4 @@ def forget_rejected_of_erased(*, using: str) -> None:
                 erased: Any = set(ErasedLearner.objects.using(using).values_list("pk", flat=True)) & names
             else:
                 erased = ErasedNames(field, using=using).until(names)
-            _drop_rejected([pk for pk, name in rows if name in erased], using)
+            yield from (pk for pk, name in rows if name in erased)

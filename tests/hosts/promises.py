@@ -434,3 +434,23 @@ if HOST == "uuid_user":
         (outcome,) = record([make_row(learner="17")], learner_field="badge")
         assert outcome.intent is not None
         assert outcome.intent.learner_id == learner.pk
+
+
+def test_a_learner_is_exported_and_erased_by_the_text_of_the_key(learner: Any) -> None:
+    record_intent(**make_row(learner=learner))
+    other, _ = record_intent(**make_row(learner=make_user()))
+    named = (str(learner.pk), "--learner-field", "pk")
+    (intent,) = exported("--learner", *named)["intents"]
+    assert str(intent["learner_id"]) == str(learner.pk)
+    printed = StringIO()
+    call_command("erase_program_intents", *named, stdout=printed)
+    assert printed.getvalue().splitlines()[1].split()[:2] == [str(learner.pk), "1"]
+    assert exported("--learner", *named)["erasures"][0]["intents"] == 1
+    assert ProgramIntent.objects.get().pk == other.id
+
+
+def exported(*arguments: str) -> dict[str, Any]:
+    printed = StringIO()
+    call_command("export_program_intents", *arguments, stdout=printed)
+    found: dict[str, Any] = json.loads(printed.getvalue())
+    return found
