@@ -6,7 +6,7 @@ who erases, at the rows of the learner; who stores many rows, at those erased of
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -158,13 +158,16 @@ def _keep_names(key: Any, names: Mapping[str, Any], until: datetime, using: str)
 
 
 def _forget_rejected(names: Mapping[str, Any], using: str) -> None:
-    """Drop the rows that were refused and name the learner so; by field, ``pk`` for the primary key."""
+    _drop_rejected(list(rejected_of(names, using=using)), using)
+
+
+def rejected_of(names: Mapping[str, Any], *, using: str) -> Iterator[int]:
+    """The keys of the rows that were refused and name the learner so; by field, ``pk`` for the primary key."""
     for field, name in names.items():
         learners = Learners(field, using)
         # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
         rows = _rejected_by(learners, using).filter(learner__icontains=str(name)[:8])
-        named = [pk for pk, text in rows.values_list("pk", "learner") if _parsed(learners, text) == name]
-        _drop_rejected(named, using)
+        yield from (pk for pk, text in rows.values_list("pk", "learner") if _parsed(learners, text) == name)
 
 
 def _rejected_by(learners: Learners, using: str) -> "QuerySet[RejectedIntent]":
