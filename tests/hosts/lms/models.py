@@ -10,7 +10,8 @@ class RetirementState(models.Model):
 
 
 class UserRetirementStatus(models.Model):
-    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE)
+    # Without a constraint: the table is made before those of apps with migrations.
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, db_constraint=False)
     original_username = models.CharField(max_length=150)
     original_email = models.EmailField()
     current_state = models.ForeignKey(RetirementState, on_delete=models.CASCADE)
