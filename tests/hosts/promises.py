@@ -27,7 +27,9 @@ from rest_framework.views import APIView
 
 from program_intent import engines
 from program_intent.api import (
+    erase_learner,
     explain_latest_certain_intent,
+    get_erasures,
     get_intent_history,
     get_latest_certain_intents,
     record_intent,
@@ -408,6 +410,18 @@ if NAMES_BY_TEXT:
         outcomes = record(rows, learner_field="username")
         assert [outcome.status for outcome in outcomes] == ["created", "rejected"]
         assert outcomes[1].errors == {"learner": ["No user is named by 'a'."]}
+
+
+if HOST == "text_user":
+
+    @pytest.mark.parametrize("later", ["ADA", "ada "])
+    def test_who_was_erased_is_matched_exactly_not_as_a_collation_would(later: str) -> None:
+        make_intent(learner=make_user(key="ada")).learner.delete()
+        intent = make_intent(learner=make_user(key=later))
+        assert record([make_row(learner=later)])[0].status == "duplicate"
+        erase_learner(intent.learner)
+        assert [outcome.status for outcome in record([make_row(learner=later)])] == ["rejected"]
+        assert [(each.learner_id, ProgramIntent.objects.count()) for each in get_erasures()][-1] == (later, 0)
 
 
 if HOST == "text_user" and apps.is_installed("django.contrib.admin"):
