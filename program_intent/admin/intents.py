@@ -20,13 +20,14 @@ from django.utils.translation import gettext_lazy as _
 
 from program_intent.admin import timeline
 from program_intent.admin.filters import EffectiveFilter, InputFilter, ReasonFilter, RunFilter, among_those_of_run
-from program_intent.admin.learner import forget_context, learner_context
+from program_intent.admin.learner import forget_context, key_of, learner_context
 from program_intent.admin.pages import COUNT_VAR, IntentChangeList, UncountedPaginator, bounded, search_help, sought_by
 from program_intent.admin.readonly import ReadOnlyIntents
 from program_intent.api import erase_learner, explain_latest_certain_intent
 from program_intent.data import Certainty, Erasure
 from program_intent.models import ProgramIntent
 from program_intent.models.run import LONGEST_BY
+from program_intent.read.parameters import written_to
 from program_intent.validation.values import shown
 
 
@@ -113,11 +114,12 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
         """Asks, and where that was answered erases what is recorded of a learner."""
         if not (self.has_view_permission(request) and request.user.has_perm("program_intent.erase_learner")):
             raise PermissionDenied
-        context = forget_context(unquote(key))
+        learner = key_of(unquote(key), written_to())
         if request.method != "POST":
+            context = forget_context(learner)
             context["title"] = f"Forget {context['learner']}?"
             return self._page(request, "forget", context)
-        erasure = erase_learner(context["key"], by=str(request.user.get_username())[:LONGEST_BY])
+        erasure = erase_learner(learner, by=str(request.user.get_username())[:LONGEST_BY])
         messages.success(request, _told(erasure))
         return redirect(f"{self.admin_site.name}:program_intent_programintent_learner", key=key)
 

@@ -47,13 +47,9 @@ def learner_context(request: HttpRequest, text: str) -> dict[str, Any]:
     }
 
 
-def forget_context(text: str) -> dict[str, Any]:
-    """What the template shows of what goes where that learner is forgotten, and until when they will be refused.
-
-    :raises Http404: it is no primary key of a user.
-    """
+def forget_context(key: Any) -> dict[str, Any]:
+    """What the template shows of what goes where a learner is forgotten, and until when they will be refused."""
     using = written_to()
-    key = key_of(text, using)
     intents = intents_of(key, using=using, program_uuids=None)
     going = intents.aggregate(number=Count("pk"), last=Max("effective_timestamp"))
     before = ErasedLearner.objects.using(using).filter(pk=key).first()

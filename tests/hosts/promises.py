@@ -425,7 +425,7 @@ if HOST == "text_user":
 
 
 if HOST == "text_user" and apps.is_installed("django.contrib.admin"):
-    from program_intent.admin.learner import forget_context, learner_context
+    from program_intent.admin.learner import forget_context, key_of, learner_context
 
     @pytest.mark.parametrize("key", KEYS)
     def test_the_admins_page_of_a_learner_has_an_address_whatever_the_key(key: str) -> None:
@@ -436,7 +436,7 @@ if HOST == "text_user" and apps.is_installed("django.contrib.admin"):
         assert [each.id for each in shown["history"].intents] == [intent.pk]
         question = resolve(unquote_url(f"{address}forget/"))
         assert question.url_name == "program_intent_programintent_forget"
-        asked = forget_context(unquote(question.kwargs["key"]))
+        asked = forget_context(key_of(unquote(question.kwargs["key"]), "default"))
         assert (asked["learner"], asked["intents"]) == (intent.learner, 1)
 
     def test_the_admins_page_of_a_learner_is_matched_exactly_not_as_a_collation_would() -> None:
