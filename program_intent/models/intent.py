@@ -60,9 +60,9 @@ class ProgramIntent(models.Model):
     inserted, which would block logins during a load (docs/decisions/0001).
 
     .. pii: links a learner to the programs they mean to complete; goes with the user, and where the user's row stays
-        the host deletes it
+        by erase_learner, which a retirement calls
     .. pii_types: id
-    .. pii_retirement: consumer_api
+    .. pii_retirement: local_api
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -143,7 +143,8 @@ def _erase(
     until = max(filter(None, (now, found["latest"], before.key_until)))
     key_until = None if retired or before.key_until is None else until
     count = found["number"] if is_cascaded else _intents(key, using, key_until)._raw_delete(using)
-    told = {"key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
+    # With the key, for a collation may have found another's, who is gone: they could not be users at one time.
+    told = {"learner": key, "key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
     erased.filter(pk=key).update(**told, intents=F("intents") + count)
     _keep_names(key, names, until, using)
     _forget_rejected({"pk": key, **names}, using)

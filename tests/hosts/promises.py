@@ -27,7 +27,9 @@ from rest_framework.views import APIView
 
 from program_intent import engines
 from program_intent.api import (
+    erase_learner,
     explain_latest_certain_intent,
+    get_erasures,
     get_intent_history,
     get_latest_certain_intents,
     record_intent,
@@ -410,8 +412,20 @@ if NAMES_BY_TEXT:
         assert outcomes[1].errors == {"learner": ["No user is named by 'a'."]}
 
 
+if HOST == "text_user":
+
+    @pytest.mark.parametrize("later", ["ADA", "ada "])
+    def test_who_was_erased_is_matched_exactly_not_as_a_collation_would(later: str) -> None:
+        make_intent(learner=make_user(key="ada")).learner.delete()
+        intent = make_intent(learner=make_user(key=later))
+        assert record([make_row(learner=later)])[0].status == "duplicate"
+        erase_learner(intent.learner)
+        assert [outcome.status for outcome in record([make_row(learner=later)])] == ["rejected"]
+        assert [(each.learner_id, ProgramIntent.objects.count()) for each in get_erasures()][-1] == (later, 0)
+
+
 if HOST == "text_user" and apps.is_installed("django.contrib.admin"):
-    from program_intent.admin.learner import learner_context
+    from program_intent.admin.learner import forget_context, key_of, learner_context
 
     @pytest.mark.parametrize("key", KEYS)
     def test_the_admins_page_of_a_learner_has_an_address_whatever_the_key(key: str) -> None:
@@ -420,6 +434,10 @@ if HOST == "text_user" and apps.is_installed("django.contrib.admin"):
         shown = learner_context(RequestFactory().get(address), unquote(resolve(unquote_url(address)).kwargs["key"]))
         assert shown["learner"] == intent.learner
         assert [each.id for each in shown["history"].intents] == [intent.pk]
+        question = resolve(unquote_url(f"{address}forget/"))
+        assert question.url_name == "program_intent_programintent_forget"
+        asked = forget_context(key_of(unquote(question.kwargs["key"]), "default"))
+        assert (asked["learner"], asked["intents"]) == (intent.learner, 1)
 
     def test_the_admins_page_of_a_learner_is_matched_exactly_not_as_a_collation_would() -> None:
         make_intent(learner=make_user(key="ada"))
