@@ -6,7 +6,7 @@ who erases, at the rows of the learner; who stores many rows, at those erased of
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -57,7 +57,8 @@ def erase(
     Outside a transaction whoever is writing at that moment is waited for. In one of the caller's, what they bring is
     erased once that is committed.
     """
-    known = {**names_of(key, using=using), **(names or {})}
+    # As pairs: what a user is called now and what they were called before are two names by one field.
+    known = [*names_of(key, using=using).items(), *(names or {}).items()]
     erasure = retrying(using, partial(_erase, key, known, using=using, by=by, retired=retired))
     connection = connections[using]
     if connection.in_atomic_block:
@@ -72,8 +73,8 @@ def erase_name(field: str, name: Any, *, using: str) -> Erasure:
     """Erase a canonical name that nobody bears; what is written of a later bearer counts from now on."""
 
     def work() -> None:
-        _keep_names(None, {field: name}, timezone.now(), using)
-        _forget_rejected({field: name}, using)
+        _keep_names(None, [(field, name)], timezone.now(), using)
+        _forget_rejected([(field, name)], using)
 
     retrying(using, work)
     return Erasure(None, 0, timezone.now())
@@ -81,7 +82,8 @@ def erase_name(field: str, name: Any, *, using: str) -> Erasure:
 
 def note_deletion(key: Any, *, using: str) -> None:
     """In the transaction that deletes a user, before their intents: they are not to come back."""
-    erasure = _erase(key, names_of(key, using=using), using=using, by="", retired=False, is_cascaded=True)
+    names = names_of(key, using=using).items()
+    erasure = _erase(key, names, using=using, by="", retired=False, is_cascaded=True)
     erase_later(erasure, using=using)
 
 
@@ -105,7 +107,7 @@ def names_of(key: Any, *, using: str) -> dict[str, Any]:
 
 def _erase(
     key: Any,
-    names: Mapping[str, Any],
+    names: Collection[tuple[str, Any]],
     *,
     using: str,
     by: str,
@@ -123,7 +125,7 @@ def _erase(
     told = {"key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
     erased.filter(pk=key).update(**told, intents=F("intents") + count)
     _keep_names(key, names, until, using)
-    _forget_rejected({"pk": key, **names}, using)
+    _forget_rejected([("pk", key), *names], using)
     return Erasure(key, count, key_until)
 
 
@@ -149,18 +151,18 @@ class _Exactly(Func):
         return f"{self._exact(column[0])} = {self._exact(key[0])}", [*column[1], *key[1]]
 
 
-def _keep_names(key: Any, names: Mapping[str, Any], until: datetime, using: str) -> None:
+def _keep_names(key: Any, names: Collection[tuple[str, Any]], until: datetime, using: str) -> None:
     signing = conf.erasure_keys()[-1]
-    for field, name in names.items():
+    for field, name in names:
         told = {"erased_id": key, "field": field, "hash": erased_names.hashed(signing, field, name)}
         kept = ErasedName.objects.using(using)
         if not kept.filter(**told).update(until=Greatest(F("until"), Value(until, output_field=DateTimeField()))):
             kept.create(**told, key_id=erased_names.key_id(signing), until=until)
 
 
-def _forget_rejected(names: Mapping[str, Any], using: str) -> None:
+def _forget_rejected(names: Collection[tuple[str, Any]], using: str) -> None:
     """Drop the rows that were refused and name the learner so; by field, ``pk`` for the primary key."""
-    for field, name in names.items():
+    for field, name in names:
         learners = Learners(field, using)
         # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
         rows = _rejected_by(learners, using).filter(learner__icontains=str(name)[:8])
