@@ -117,6 +117,15 @@ def test_a_former_name_is_erased_besides_the_one_that_the_user_has_now(alice: An
     assert load_of(tmp_path, "alice", "alison").erased == 2
 
 
+def test_a_name_that_is_told_later_is_erased_as_long_as_the_others(alice: Any, tmp_path: Path) -> None:
+    later = datetime(2040, 1, 1, tzinfo=UTC)
+    make_intent(learner=alice, effective_timestamp=later)
+    api.erase_learner(alice, retired=True)
+    erase(alice.pk, using="default", retired=True, names={"username": "alison"})
+    make_user(username="alison")
+    assert load_of(tmp_path, "alison", when=later).erased == 1
+
+
 def test_a_dry_run_foretells_what_is_left_out(alice: Any, tmp_path: Path) -> None:
     api.erase_learner(alice)
     report = write_report(tmp_path / "report.csv", line(learner="alice"), line(learner=alice.pk + 1))

@@ -119,7 +119,9 @@ def _erase(
     erased.bulk_create([ErasedLearner(pk=key, key_until=now, erased=now)], ignore_conflicts=True)
     before = erased.select_for_update().get(pk=key)
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
-    until = max(filter(None, (now, found["latest"], before.key_until)))
+    # Of a retired learner the names alone say what was erased.
+    names_until = before.names.aggregate(latest=Max("until"))["latest"]
+    until = max(filter(None, (now, found["latest"], before.key_until, names_until)))
     key_until = None if retired or before.key_until is None else until
     count = found["number"] if is_cascaded else _intents(key, using, key_until)._raw_delete(using)
     told = {"key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
