@@ -122,15 +122,6 @@ def test_rejected_rows_of_the_learner_go_too_by_key_and_by_name(alice: Any) -> N
     assert RejectedIntent.objects.get() == other
 
 
-def test_the_names_that_are_handed_in_are_erased_with_the_learner_or_alone(alice: Any, tmp_path: Path) -> None:
-    assert erase_named("pk", str(alice.pk), using="default", names={"username": "former"}).learner_id == alice.pk
-    assert erase_named("username", "linus", using="default", names={"email": "linus@example.org"}).learner_id is None
-    for name in ("former", "linus"):
-        make_user(username=name)
-    assert load_of(tmp_path, "former", "linus").erased == 2
-    assert set(ErasedName.objects.filter(erased=None).values_list("field", flat=True)) == {"username", "email"}
-
-
 # What is refused, before anything is erased
 
 

@@ -128,7 +128,7 @@ def kept_of_known_learners(rows: "QuerySet[RejectedIntent]", learners: Learners)
 
 def count_naming(learner: Any, *, using: str) -> int:
     """How many of the rejected rows, of all sources, name the learner of a primary key: an erasure takes them."""
-    return sum(1 for _ in rejected_of({"pk": learner, **names_of(learner, using=using)}, using=using))
+    return sum(1 for _ in rejected_of([("pk", learner), *names_of(learner, using=using).items()], using=using))
 
 
 def _key_of(reject: Reject) -> str:

@@ -17,5 +17,5 @@ def forget_retired(*, user: Any, **kwargs: Any) -> None:
     status = getattr(user, "userretirementstatus", None)
     if status and status.current_state.state_name == "PENDING":
         raise ProgramIntentError("The retirement is PENDING, and until it begins the learner may change their mind.")
-    names = {"username": status.original_username, "email": status.original_email} if status else {}
+    names = (("username", status.original_username), ("email", status.original_email)) if status else ()
     erase(user.pk, using=written_to(), by="retirement", retired=True, names=names)

@@ -6,7 +6,7 @@ who erases, at the rows of the learner; who stores many rows, at those erased of
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -45,18 +45,18 @@ _logger = logging.getLogger("program_intent.erase")
 # Seconds. A load stores a batch in less; whoever leaves a transaction open for longer is not waited for.
 LONGEST_WAIT = 10
 _ROWS = 500
+# What a learner is called, canonical, each with its field; also formerly, so two may be by one field.
+Names = Collection[tuple[str, Any]]
 _FOR_EVER = Value(datetime(9999, 12, 31, tzinfo=UTC), output_field=DateTimeField())
 
 
-def erase(
-    key: Any, *, using: str, by: str = "", retired: bool = False, names: Mapping[str, Any] | None = None
-) -> Erasure:
-    """Erase a learner by primary key, and by what the user is called, or was: ``names``, canonical, by field.
+def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: Names = ()) -> Erasure:
+    """Erase a learner by primary key, by what the user is called, and by what they are said to have been called.
 
     Outside a transaction whoever is writing at that moment is waited for. In one of the caller's, what they bring is
     erased once that is committed.
     """
-    known = {**names_of(key, using=using), **(names or {})}
+    known = list(dict.fromkeys([*names_of(key, using=using).items(), *names]))
     erasure = retrying(using, partial(_erase, key, known, using=using, by=by, retired=retired))
     connection = connections[using]
     if connection.in_atomic_block:
@@ -71,46 +71,38 @@ def erase_name(field: str, name: Any, *, using: str) -> Erasure:
     """Erase a canonical name that nobody bears; what is written of a later bearer counts from now on."""
 
     def work() -> None:
-        _keep_names(None, {field: name}, timezone.now(), using)
-        _forget_rejected({field: name}, using)
+        _keep_names(None, [(field, name)], timezone.now(), using)
+        _forget_rejected([(field, name)], using)
 
     retrying(using, work)
     return Erasure(None, 0, timezone.now())
 
 
-def erase_named(
-    field: str,
-    name: Any,
-    *,
-    using: str,
-    by: str = "",
-    retired: bool = False,
-    names: Mapping[str, Any] | None = None,
-) -> Erasure:
-    """Erase who bears a name, canonical or a text; what else they are called, or were: ``names``, canonical, by field.
+def erase_named(field: str, name: Any, *, using: str, by: str = "", retired: bool = False) -> Erasure:
+    """Erase who bears a name, canonical or a text.
 
-    A primary key is erased also where it is nobody's; names that nobody bears are erased alone.
+    A primary key is erased also where it is nobody's, and another name that nobody bears alone.
 
     :raises Refused: it is no name by that field, or several users bear it; nothing was erased.
     """
     learners = Learners(field, using)
     name, key = learners.bearer(name)
-    others = dict(names or {})
     if key is None:
-        return [erase_name(*each, using=using) for each in [*others.items(), (field, name)]][-1]
-    known = others if learners.are_named_by_key else {field: name, **others}
-    return erase(key, using=using, by=by, retired=retired, names=known)
+        return erase_name(field, name, using=using)
+    names = () if learners.are_named_by_key else ((field, name),)
+    return erase(key, using=using, by=by, retired=retired, names=names)
 
 
 def note_deletion(key: Any, *, using: str) -> None:
     """In the transaction that deletes a user, before their intents: they are not to come back."""
-    erasure = _erase(key, names_of(key, using=using), using=using, by="", retired=False, is_cascaded=True)
+    names = names_of(key, using=using).items()
+    erasure = _erase(key, names, using=using, by="", retired=False, is_cascaded=True)
     erase_later(erasure, using=using)
 
 
-def lift(key: Any, *, using: str, names: Mapping[str, Any] | None = None) -> bool:
+def lift(key: Any, *, using: str, names: Names = ()) -> bool:
     """Take an erasure back, by primary key or by names that were erased alone; whether there was one."""
-    hashes = [each for field, name in (names or {}).items() for each in erased_names.hashes(field, [name])]
+    hashes = [each for field, name in names for each in erased_names.hashes(field, [name])]
     alone = ErasedName.objects.using(using).filter(erased=None, hash__in=hashes)
     count, _ = alone.delete()
     if key is not None:
@@ -128,7 +120,7 @@ def names_of(key: Any, *, using: str) -> dict[str, Any]:
 
 def _erase(
     key: Any,
-    names: Mapping[str, Any],
+    names: Names,
     *,
     using: str,
     by: str,
@@ -140,14 +132,16 @@ def _erase(
     erased.bulk_create([ErasedLearner(pk=key, key_until=now, erased=now)], ignore_conflicts=True)
     before = erased.select_for_update().get(pk=key)
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
-    until = max(filter(None, (now, found["latest"], before.key_until)))
+    # Of a retired learner the names alone say what was erased.
+    names_until = before.names.aggregate(latest=Max("until"))["latest"]
+    until = max(filter(None, (now, found["latest"], before.key_until, names_until))).astimezone(UTC)
     key_until = None if retired or before.key_until is None else until
     count = found["number"] if is_cascaded else _intents(key, using, key_until)._raw_delete(using)
     # With the key, for a collation may have found another's, who is gone: they could not be users at one time.
     told = {"learner": key, "key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
     erased.filter(pk=key).update(**told, intents=F("intents") + count)
     _keep_names(key, names, until, using)
-    _forget_rejected({"pk": key, **names}, using)
+    _forget_rejected([("pk", key), *names], using)
     return Erasure(key, count, key_until)
 
 
@@ -173,22 +167,22 @@ class _Exactly(Func):
         return f"{self._exact(column[0])} = {self._exact(key[0])}", [*column[1], *key[1]]
 
 
-def _keep_names(key: Any, names: Mapping[str, Any], until: datetime, using: str) -> None:
+def _keep_names(key: Any, names: Names, until: datetime, using: str) -> None:
     signing = conf.erasure_keys()[-1]
-    for field, name in names.items():
+    for field, name in names:
         told = {"erased_id": key, "field": field, "hash": erased_names.hashed(signing, field, name)}
         kept = ErasedName.objects.using(using)
         if not kept.filter(**told).update(until=Greatest(F("until"), Value(until, output_field=DateTimeField()))):
             kept.create(**told, key_id=erased_names.key_id(signing), until=until)
 
 
-def _forget_rejected(names: Mapping[str, Any], using: str) -> None:
+def _forget_rejected(names: Names, using: str) -> None:
     _drop_rejected(list(rejected_of(names, using=using)), using)
 
 
-def rejected_of(names: Mapping[str, Any], *, using: str) -> Iterator[int]:
-    """The keys of the rows that were refused and name the learner so; by field, ``pk`` for the primary key."""
-    for field, name in names.items():
+def rejected_of(names: Names, *, using: str) -> Iterator[int]:
+    """The keys of the rows that were refused and name the learner so; ``pk`` is the field of the primary key."""
+    for field, name in names:
         learners = Learners(field, using)
         # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
         rows = _rejected_by(learners, using).filter(learner__icontains=str(name)[:8])

@@ -16,12 +16,12 @@ from django.test import override_settings
 from django.urls import reverse
 from rest_framework.test import APIClient
 
-from program_intent.api import get_erasures, get_latest_certain_intents
+from program_intent.api import get_erasures, get_latest_certain_intents, record_intents
 from program_intent.exceptions import ProgramIntentError
 from program_intent.models import ProgramIntent
-from tests.builders import make_intent, make_user
+from tests.builders import make_intent, make_row, make_user
 from tests.reports import Loaded, load, write_report
-from tests.rest import LATEST, PROGRAM, RECORD
+from tests.rest import LATEST, PROGRAM, RECORD, RETIREMENTS
 
 IS_LMS = settings.ROOT_URLCONF == "tests.hosts.lms.urls"
 PLUGIN = "program_intent.openedx.plugin.ProgramIntentConfig"
@@ -105,6 +105,20 @@ def test_a_service_names_learners_by_the_key_of_the_lms() -> None:
     posted = make_service().post(RECORD, [*rows, {"learner": 2**31 - 1, **ROW}], format="json")
     assert (posted.status_code, posted.json()["created"], posted.json()["rejected"]) == (200, 2, 1)
     assert [intent.learner for intent in ProgramIntent.objects.order_by("id")] == [ada, bob]
+
+
+@pytest.mark.parametrize("key", ["lms_user_id", "edx_lms_user_id", "learner"])
+def test_a_retirement_forgets_whom_the_lms_means(key: str) -> None:
+    ada, bob, field = make_people()
+    _, kept = make_intent(learner=ada), make_intent(learner=bob)
+    body = {key: getattr(ada, field), "original_username": ada.username}
+    type(ada).objects.filter(pk=ada.pk).update(username="retired__user_1")
+    for _ in range(2):
+        assert make_service().post(RETIREMENTS, body, format="json").status_code == 204
+    assert list(ProgramIntent.objects.all()) == [kept]
+    later = type(ada).objects.create(username=body["original_username"])
+    (outcome,) = record_intents([make_row(learner=later.username)], learner_field="username")
+    assert outcome.status == "rejected"
 
 
 @pytest.mark.parametrize("column", ["lms_user_id", "user_id", "learner"])
@@ -222,6 +236,25 @@ if IS_LMS:
         return execute(sql, *arguments)
 
 else:
+
+    def test_a_retirement_by_name_finds_whoever_has_no_key_of_the_lms_and_nobody_who_has_another() -> None:
+        ada, bob, _ = make_people()
+        new = make_user()
+        intents = [make_intent(learner=each) for each in (ada, bob, new)]
+        for name in (bob.username, new.username):
+            body = {"lms_user_id": 4711, "original_username": name}
+            assert make_service().post(RETIREMENTS, body, format="json").status_code == 204
+        assert list(ProgramIntent.objects.order_by("pk")) == intents[:2]
+        (outcome,) = record_intents([make_row(learner=4711)], learner_field="lms_user_id")
+        assert outcome.status == "rejected"
+
+    def test_a_retirement_by_a_key_that_two_users_have_is_refused() -> None:
+        ada, _, _ = make_people()
+        type(ada).objects.update(lms_user_id=7)
+        intent = make_intent(learner=ada)
+        answer = make_service().post(RETIREMENTS, {"edx_lms_user_id": 7, "username": ada.username}, format="json")
+        assert (answer.status_code, answer.json()) == (400, {"edx_lms_user_id": ["Several users are named by 7."]})
+        assert list(ProgramIntent.objects.all()) == [intent]
 
     def test_e012_a_file_of_settings_that_is_read_later_names_no_learners() -> None:
         with override_settings(PROGRAM_INTENT={"MAX_BATCH_SIZE": 10}):

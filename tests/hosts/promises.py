@@ -40,6 +40,7 @@ from program_intent.engines.generic import Generic
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent
 from program_intent.models.intent import engine_of
+from program_intent.rest_api.erasure import ErasuresView, RetirementsView
 from program_intent.rest_api.many_learners import ChangesView, LatestCertainQueryView, ProgramLatestCertainView
 from program_intent.rest_api.one_learner import ExplainView, LatestCertainIntentsView, ProgramIntentsView
 from program_intent.store.record import record
@@ -223,15 +224,33 @@ def test_the_rest_api_names_learners_in_and_out_as_the_settings_say(names: str) 
             assert str(entry["intents"][0]["learner"]) == str(entry["learner"]) == name
 
 
+@pytest.mark.parametrize("key", ["learner", "username"])
+def test_a_retirement_forgets_a_learner_and_followers_know_them_by_the_key(learner: Any, key: str) -> None:
+    caller, other = make_user(), make_user()
+    for each in (learner, other):
+        make_intent(learner=each)
+    told = [entry["learner_id"] for entry in read(ChangesView, "/", caller)["intents"]]
+    assert told == json.loads(json.dumps([learner.pk, other.pk], default=str))
+    name = str(learner.pk) if key == "learner" else learner.username
+    for _ in range(2):
+        assert asked(RetirementsView, "/", caller, {key: name}).status_code == 204
+    assert [intent.learner for intent in ProgramIntent.objects.all()] == [other]
+    assert read(ErasuresView, "/", caller) == [{"learner_id": told[0], "until": None}]
+
+
 def read(view: type[APIView], url: str, caller: Any, body: Any = None, **path: str) -> Any:
+    response = asked(view, url, caller, body, **path)
+    assert response.status_code == 200, response.data
+    return json.loads(response.render().content)
+
+
+def asked(view: type[APIView], url: str, caller: Any, body: Any, **path: str) -> Any:
     """The answer to a caller who has all permissions, which these user models do without."""
     caller.has_perm = lambda permission: True
     requests = APIRequestFactory()
     request = requests.get(url) if body is None else requests.post(url, body, format="json")
     force_authenticate(request, caller)
-    response = view.as_view()(request, **path)
-    assert response.status_code == 200, response.data
-    return json.loads(response.render().content)
+    return view.as_view()(request, **path)
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="on SQLite one transaction writes at a time")

@@ -151,7 +151,7 @@ def _erased(work: Callable[[], Erasure], dry_run: bool) -> dict[str, Any]:
 def _lift(options: dict[str, Any]) -> Iterator[Work]:
     learners = _learners(options)
     for name, key in _named(options["learners"], learners).items():
-        names = {} if learners.are_named_by_key else {learners.field: name}
+        names = () if learners.are_named_by_key else ((learners.field, name),)
         yield partial(_lifted, key, partial(lift, key, using=_using(), names=names), options["dry_run"])
 
 

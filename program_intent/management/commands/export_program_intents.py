@@ -26,7 +26,7 @@ from program_intent.management.options import (
 )
 from program_intent.models import ErasedLearner, ProgramIntent, RejectedIntent
 from program_intent.read import history, pseudonyms
-from program_intent.store.erase import names_of, rejected_of
+from program_intent.store.erase import Names, names_of, rejected_of
 from program_intent.store.erased_names import ErasedNames
 from program_intent.validation.learners import Learners
 
@@ -109,7 +109,7 @@ def _of_learner(text: str, field: str, using: str) -> dict[str, Any]:
     return {
         "learner": {"learner_id": _plain(key), **{each: _plain(value) for each, value in named.items()}},
         "intents": [{**each.as_dict(), "run": told[runs[each.id]] if each.id in runs else None} for each in intents],
-        "rejected": _rejected({**called, **named}, using),
+        "rejected": _rejected({**called, **named}.items(), using),
         "erasures": _erasures_of_name(field, name, using) if key is None else _erasures(key, using),
     }
 
@@ -119,7 +119,7 @@ def _run(run: RunSummary) -> dict[str, Any]:
     return {"id": run.id, "kind": run.kind, "source": run.source, "started": in_utc(run.started)}
 
 
-def _rejected(names: dict[str, Any], using: str) -> list[dict[str, Any]]:
+def _rejected(names: Names, using: str) -> list[dict[str, Any]]:
     found = RejectedIntent.objects.using(using).in_bulk(list(rejected_of(names, using=using)))
     columns = [field.name for field in RejectedIntent._meta.concrete_fields if field.name not in _HIDDEN]
     return [{name: _plain(getattr(row, name)) for name in columns} for row in found.values()]
