@@ -52,12 +52,12 @@ tox: .venv/check ## Run the whole matrix that this machine's interpreters allow,
 # SQLite has one writer at a time by design: there is nothing to measure about its locks.
 bench: .venv/bench ## Measure everything against its targets, in about 90 minutes; ENGINES="postgresql" for fewer
 	@set -e; for engine in $(or $(ENGINES),$(ENGINE),sqlite postgresql mariadb); do \
-		for name in load growth spellings judge read cohorts write sync runs $$([ $$engine = sqlite ] || echo locks); do \
+		for name in load growth spellings judge read cohorts write sync runs erasure $$([ $$engine = sqlite ] || echo locks); do \
 			$(BIN)/python -m benchmarks $$name --engine $$engine $(if $(ROWS),--rows $(ROWS)); \
 		done; \
 	done
 
-# Each has the same name as its benchmark: load growth spellings judge read cohorts write locks sync runs.
+# Each has the same name as its benchmark: load growth spellings judge read cohorts write locks sync runs erasure.
 bench-%: .venv/bench ## Measure one thing: bench-load, -spellings, -judge, -read and so on; ENGINE=postgresql ROWS=2000000
 	$(BIN)/python -m benchmarks $* $(if $(ENGINE),--engine $(ENGINE)) $(if $(ROWS),--rows $(ROWS))
 

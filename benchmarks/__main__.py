@@ -20,6 +20,7 @@ NAMES = (
     "locks",
     "sync",
     "runs",
+    "erasure",
     "events",
     "against",
 )
@@ -73,7 +74,7 @@ def run_part(name: str, arguments: list[str]) -> None:
 
 
 def run(options: argparse.Namespace) -> "list[Result]":
-    from benchmarks import against, cohorts, judge, load, locks, read, runs, spellings, sync, write
+    from benchmarks import against, cohorts, erasure, judge, load, locks, read, runs, spellings, sync, write
 
     rows, repeats = options.rows or ROWS[options.engine], options.repeats or 3
     match options.name:
@@ -95,6 +96,8 @@ def run(options: argparse.Namespace) -> "list[Result]":
             return locks.locks(options.rows or 1_000_000)
         case "runs":
             return runs.runs(options.rows or 600_000, options.repeats or 7)
+        case "erasure":
+            return erasure.erasures(options.rows or 100_000, options.repeats or 5)
         case "events":
             from benchmarks.events import events  # which needs an environment of its own
 

@@ -277,7 +277,7 @@ def explain_latest_certain_intent(
     key, program = given.learner(learner), given.program(program_uuid)
     moment, known = given.as_of(as_of), given.known_at(known_at)
     given.check()
-    intents, runs = history.with_runs(key, program, using=given.using)
+    intents, runs = history.with_runs(key, [program], using=given.using)
     return history.explain(intents, runs, learner=key, program_uuid=program, as_of=moment, known_at=known)
 
 

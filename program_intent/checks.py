@@ -1,6 +1,6 @@
 """System checks: a broken setting is named before the first request, with a hint how to mend it."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
 from itertools import pairwise
@@ -10,23 +10,25 @@ from zoneinfo import ZoneInfoNotFoundError
 from django.apps import apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, models, router
+from django.db import DatabaseError, connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
 from program_intent.conf import (
     OF_SOURCE,
     SETTINGS,
+    erasure_keys,
     is_dotted_path,
     keys_of_event,
     problems_of_event,
     problems_of_source,
 )
-from program_intent.models import ProgramIntent
+from program_intent.models import ErasedName, ProgramIntent
 from program_intent.sources import open_edx
 from program_intent.sources.headers import field_named
+from program_intent.store.erased_names import key_id
 from program_intent.validation.learners import (
     field_problem,
     is_unique,
@@ -299,6 +301,31 @@ def _reads_before_writing(connection: BaseDatabaseWrapper) -> bool:
     mode = str(options.get("transaction_mode")).upper() if isinstance(options, dict) else ""
     atomic = connection.settings_dict["ATOMIC_REQUESTS"]
     return connection.vendor == "sqlite" and atomic and mode not in ("IMMEDIATE", "EXCLUSIVE")
+
+
+@register(Tags.database)
+def check_erasure_keys(databases: Collection[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """W008: every name of those who were erased can be known again."""
+    with suppress(*_TOLD_BY_DJANGO, DatabaseError):
+        asked = [alias for alias in _holding_intents() if alias in (databases or ())]
+        return [message for alias in asked for message in _lost_names(alias)]
+    return []
+
+
+def _lost_names(alias: str) -> Iterator[CheckMessage]:
+    if ErasedName._meta.db_table not in connections[alias].introspection.table_names():
+        return
+    known = list(map(key_id, erasure_keys()))
+    lost = ErasedName.objects.using(alias).exclude(key_id__in=known).count()
+    if lost:
+        what = "1 name of an erased learner was" if lost == 1 else f"{lost:,} names of erased learners were"
+        yield Warning(
+            f"In the database {alias!r}, {what} hashed with a key that is no longer known: what names a learner so "
+            "would be stored again.",
+            hint='Put the key that was in use back before the others in PROGRAM_INTENT["ERASURE_KEYS"], or, where that '
+            "is left out, in SECRET_KEY_FALLBACKS.",
+            id="program_intent.W008",
+        )
 
 
 @register()

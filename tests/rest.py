@@ -19,6 +19,8 @@ LATEST = f"{V1}/program-intents/latest-certain/"
 QUERY = f"{V1}/program-intents/latest-certain/query/"
 EXPLAIN = f"{V1}/program-intents/explain/"
 CHANGES = f"{V1}/program-intents/changes/"
+RETIREMENTS = f"{V1}/retirements/"
+ERASURES = f"{V1}/erasures/"
 PROGRAM = "9a241637-6370-5561-bfb1-6dd5655333f4"
 OTHER_PROGRAM = "51032e48-04ca-5d43-901a-80cd294a21e1"
 OF_PROGRAM = f"{V1}/programs/{PROGRAM}/latest-certain/"
@@ -40,13 +42,14 @@ READS = {
     OF_PROGRAM: ["certainty", "after", "limit", "as_of", "known_at"],
     COUNTS: ["as_of", "known_at"],
     CHANGES: ["after", "limit"],
+    ERASURES: ["since"],
 }
 OUTSIDE_THE_RFC = "4a458848-f946-c657-25a7-e5df7b05272c"  # MariaDB's UUID column cannot hold it
 TIME = "2026-02-01T09:00:00Z"
 LATER = "2026-03-01T00:00:00Z"
 NOBODY = 987_654_321
 
-ADD, VIEW = "add_programintent", "view_programintent"
+ADD, VIEW, ERASE = "add_programintent", "view_programintent", "erase_learner"
 MAY_NOT_VIEW = "To name another learner than yourself you need the permission program_intent.view_programintent."
 MAY_NOT_VIEW_EVERYONE = "You need the permission program_intent.view_programintent."
 

@@ -13,10 +13,12 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.support.expected_conditions import staleness_of
+from selenium.webdriver.support.wait import WebDriverWait
 
 import test_settings
 from program_intent.admin.timeline import DRAWN
-from program_intent.models import ProgramIntent
+from program_intent.models import ErasedLearner, ProgramIntent
 from tests.builders import PROGRAM, make_user, store_history
 
 PROGRAMS = ("chromium", "chromedriver")
@@ -88,6 +90,12 @@ class Browser:
 
     def open_timeline(self, history: History, **look: Any) -> None:
         self.open(f"{LIST}{make_history(history)}/change/", **look)
+
+    def click(self, selector: str) -> None:
+        """On what a person can click, until the page that it leads to is there."""
+        page = self.driver.find_element("css selector", "html")
+        self.driver.find_element("css selector", selector).click()
+        WebDriverWait(self.driver, 20).until(staleness_of(page))
 
     def measure(self, script: str, *arguments: object) -> Any:
         return self.driver.execute_script(script, *arguments)
@@ -279,6 +287,23 @@ def test_the_page_of_a_learner_is_never_wider_than_the_window(browser: Browser, 
     cells = browser.boxes(".program-intent-rows tbody :is(td, th)")
     assert len(cells) == 4 + 5 * 30
     assert [box for box in cells if box[2] > width] == []
+
+
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_the_question_before_a_learner_is_forgotten_fits_and_so_does_the_way_there(
+    browser: Browser, width: int
+) -> None:
+    learner = make_user(username="W" * 150)
+    browser.open(f"{LIST}learner/{learner.pk}/", width=width)
+    browser.click("a[href$='/forget/']")
+    assert browser.overflow() <= 0
+    buttons = browser.boxes("form :is(input[type=submit], .cancel-link)")
+    assert len(buttons) == 2
+    assert [box for box in buttons if box[0] < 0 or box[2] > width] == []
+    browser.click("form input[type=submit]")
+    (message,) = browser.boxes(".messagelist .success")
+    assert 0 <= message[0] < message[2] <= width
+    assert ErasedLearner.objects.get().pk == learner.pk
 
 
 # The counts

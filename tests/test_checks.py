@@ -3,22 +3,26 @@
 from contextlib import nullcontext
 from datetime import timedelta
 from importlib.util import find_spec
+from io import StringIO
 from typing import Any
+from unittest import mock
 
 import pytest
+from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.core.checks import CheckMessage, Error, Warning, run_checks
-from django.core.management import CommandError
-from django.db import models
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection, models
 from django.db.utils import ConnectionHandler, ConnectionRouter
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
 from program_intent import checks, conf
 from program_intent.admin import ReadOnlyIntents
-from program_intent.management.commands import load_program_intents
-from program_intent.models import ProgramIntent
+from program_intent.management import options
+from program_intent.models import ErasedName, ProgramIntent
+from program_intent.store.erase import erase_name
 from program_intent.validation import learners
 
 KEYS = f"The keys are {', '.join(conf.SETTINGS)}."
@@ -184,10 +188,10 @@ def test_only_a_constraint_on_the_field_alone_and_for_all_rows_makes_it_unique(
     monkeypatch.setattr(checks, "get_user_model", lambda: Learner)
     with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
         assert [message.id for message in checks.check_learner_lookup_field()] == ids
-    monkeypatch.setattr(load_program_intents, "get_user_model", lambda: Learner)
+    monkeypatch.setattr(options, "get_user_model", lambda: Learner)
     is_error = "program_intent.E005" in ids
     with pytest.raises(CommandError) if is_error else nullcontext():  # the command's option is judged alike
-        load_program_intents._refuse_learner_field(name)
+        options.refuse_learner_field(name)
 
 
 def use_key(monkeypatch: pytest.MonkeyPatch, key: "models.Field[Any, Any]") -> None:
@@ -669,3 +673,74 @@ def test_e003_shows_nothing_of_a_url_that_may_hold_a_password() -> None:
         assert message.msg == (
             "PROGRAM_INTENT['EVENTS_URL'] is not a URL of Redis such as redis://user:password@host:6379/0."
         )
+
+
+def of_databases(*aliases: str) -> list[CheckMessage]:
+    """What ``manage.py check --database`` says."""
+    return [each for each in run_checks(databases=aliases) if str(each.id).startswith("program_intent.")]
+
+
+@pytest.mark.django_db
+def test_w008_names_of_the_erased_were_hashed_with_a_key_that_is_lost() -> None:
+    with override_settings(PROGRAM_INTENT={"ERASURE_KEYS": ["the key that was lost"]}):
+        erase_name("username", "ada", using="default")
+        assert of_databases("default") == []
+    with override_settings(PROGRAM_INTENT={"ERASURE_KEYS": ["the key that was lost", "another of theirs"]}):
+        erase_name("username", "grace", using="default")
+        assert of_databases("default") == []
+    with override_settings(PROGRAM_INTENT={"ERASURE_KEYS": ["another of theirs"]}):
+        assert found() == []
+        assert of_databases("default") == [
+            Warning(
+                "In the database 'default', 1 name of an erased learner was hashed with a key that is no longer known: "
+                "what names a learner so would be stored again.",
+                hint='Put the key that was in use back before the others in PROGRAM_INTENT["ERASURE_KEYS"], or, where '
+                "that is left out, in SECRET_KEY_FALLBACKS.",
+                id="program_intent.W008",
+            )
+        ]
+
+
+@pytest.mark.django_db
+def test_w008_tells_of_a_secret_key_that_was_changed_and_is_no_fallback() -> None:
+    erase_name("username", "ada", using="default")
+    former = settings.SECRET_KEY
+    with override_settings(SECRET_KEY="another of theirs", SECRET_KEY_FALLBACKS=[former]):
+        assert of_databases("default") == []
+    with override_settings(SECRET_KEY="another of theirs"):
+        assert [message.id for message in of_databases("default")] == ["program_intent.W008"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("command", ["check", "migrate"])
+def test_w008_is_told_by_check_database_and_by_migrate(command: str) -> None:
+    erase_name("username", "ada", using="default")
+    database: dict[str, Any] = {"databases": ["default"]} if command == "check" else {"skip_checks": False}
+    told = StringIO()
+    with override_settings(SECRET_KEY="another of theirs"):
+        call_command(command, stdout=StringIO(), stderr=told, **database)
+    assert "program_intent.W008" in told.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_w008_is_silent_where_the_table_is_yet_to_be_made() -> None:
+    with connection.schema_editor() as editor:
+        editor.delete_model(ErasedName)
+    try:
+        assert of_databases("default") == []
+    finally:
+        with connection.schema_editor() as editor:
+            editor.create_model(ErasedName)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("value", [None, {"ERASURE_KEYS": [5]}, {"ERASURE_KEYS": 5}])
+def test_w008_leaves_keys_that_are_none_to_the_other_checks(value: Any) -> None:
+    erase_name("username", "ada", using="default")
+    with override_settings(PROGRAM_INTENT=value):
+        assert "program_intent.W008" not in [message.id for message in of_databases("default")]
+
+
+def test_w008_leaves_a_database_that_fails_to_django() -> None:
+    with mock.patch.object(type(connection.introspection), "table_names", side_effect=OperationalError("away")):
+        assert checks.check_erasure_keys(databases=["default"]) == []

@@ -808,7 +808,7 @@ def test_what_is_no_output_of_an_earlier_load_is_not_overwritten(
     precious.write_bytes(content)
     loaded = load(report, option, precious)
     what = option.removeprefix("--")
-    expected = f"{precious}: holds no {what} of an earlier load and would be overwritten."
+    expected = f"{precious}: holds no earlier {what} and would be overwritten."
     assert (loaded.status, loaded.message, stored()) == (1, expected, [])
     assert precious.read_bytes() == content
 
@@ -819,7 +819,7 @@ def test_what_another_load_is_writing_is_left_alone(report: Path, tmp_path: Path
     with path.open("w") as held:
         assert locks.lock(held, locks.LOCK_EX)
         loaded = load(report, option, path)
-    assert (loaded.status, loaded.message) == (1, f"{path}: is being written by another load.")
+    assert (loaded.status, loaded.message) == (1, f"{path}: is being written by another process.")
     assert stored() == []
     assert load(report, option, path).status == 0
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from program_intent import api
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent
+from program_intent.store.erase import erase
 from tests.builders import make_intent, make_row, make_user, stored_intents
 from tests.reports import Loaded, load, write_report
 from tests.reports import make_row as line
@@ -108,6 +109,21 @@ def test_a_later_bearer_of_the_name_gets_neither_the_old_rows_nor_a_ban(alice: A
     assert load_of(tmp_path, "alice", when=now).counts == (1, 1, 0, 0)
     assert record(later).status == "created"
     assert {intent.learner_id for intent in stored_intents()} == {later.pk}
+
+
+def test_a_former_name_is_erased_besides_the_one_that_the_user_has_now(alice: Any, tmp_path: Path) -> None:
+    erase(alice.pk, using="default", names=[("username", "alison")])
+    get_user_model().objects.filter(pk=alice.pk)._raw_delete("default")
+    assert load_of(tmp_path, "alice", "alison").erased == 2
+
+
+def test_a_name_that_is_told_later_is_erased_as_long_as_the_others(alice: Any, tmp_path: Path) -> None:
+    later = datetime(2040, 1, 1, tzinfo=UTC)
+    make_intent(learner=alice, effective_timestamp=later)
+    api.erase_learner(alice, retired=True)
+    erase(alice.pk, using="default", retired=True, names=[("username", "alison")])
+    make_user(username="alison")
+    assert load_of(tmp_path, "alison", when=later).erased == 1
 
 
 def test_a_dry_run_foretells_what_is_left_out(alice: Any, tmp_path: Path) -> None:

@@ -304,7 +304,7 @@ def test_who_is_deleted_and_created_again_in_one_transaction_keeps_what_is_new(l
 def test_an_erasure_that_is_committed_late_is_of_late_for_whoever_began_to_write_meanwhile(
     learner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(erase, "_OF_LATE", timedelta(seconds=0.2))
+    monkeypatch.setattr(erase, "OF_LATE", timedelta(seconds=0.2))
     with transaction.atomic():
         api.erase_learner(learner)
         time.sleep(0.3)

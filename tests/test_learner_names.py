@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
+from program_intent import engines
 from program_intent.api import get_intent_history, record_intents
 from program_intent.models import ProgramIntent
 from tests.builders import PROGRAM, make_row, make_user
@@ -276,3 +277,12 @@ def test_a_users_own_read_costs_no_look_up_of_names(ada: User) -> None:
     with CaptureQueriesContext(connection) as queries:
         get(client, LATEST)
     assert len(queries) == 1
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="PostgreSQL reads a small table whole, by any query")
+@pytest.mark.django_db
+def test_a_name_is_found_by_the_index_of_its_column() -> None:
+    User.objects.bulk_create(User(username=f"learner {number}") for number in range(500))
+    (users,) = engines.of(connection, User).rows_having(User.objects.all(), "username", ["learner 1", "learner 2"])
+    plan = users.explain()
+    assert "SEARCH" in plan or "range" in plan or "ref" in plan, plan

@@ -33,7 +33,19 @@ from program_intent.data import FIELDS
 from program_intent.exceptions import ChangesError
 from program_intent.rest_api import examples
 from program_intent.rest_api.base import IntentsView
-from tests.rest import CHANGES, COUNTS, EXPLAIN, LATEST, OF_PROGRAM, PROGRAM, QUERY, READS, RECORD
+from tests.rest import (
+    CHANGES,
+    COUNTS,
+    ERASURES,
+    EXPLAIN,
+    LATEST,
+    OF_PROGRAM,
+    PROGRAM,
+    QUERY,
+    READS,
+    RECORD,
+    RETIREMENTS,
+)
 
 WRITTEN = Path(__file__).parent.parent / "docs" / "openapi.yaml"
 PREFIX = "/api/program-intent/"
@@ -43,6 +55,7 @@ NAMES = {
     LATEST: "latest_certain",
     EXPLAIN: "explain",
     CHANGES: "changes",
+    ERASURES: "erasures",
     OF_PROGRAM: "program_latest_certain",
     COUNTS: "program_counts",
 }
@@ -53,6 +66,8 @@ STATUSES = {
     "program_intents_latest_certain_query": {"200", "400", "401", "403", "406", "413", "415", "429"},
     "program_intents_explain": {"200", "400", "401", "403", "406", "429"},
     "program_intents_changes": {"200", "400", "401", "403", "406", "429", "503"},
+    "program_intents_erasures": {"200", "400", "401", "403", "406", "429"},
+    "program_intents_retire": {"204", "400", "401", "403", "406", "413", "415", "429"},
     "program_intents_program_latest_certain": {"200", "400", "401", "403", "406", "429"},
     "program_intents_program_counts": {"200", "400", "401", "403", "406", "429"},
 }
@@ -100,7 +115,7 @@ def bodies(schema: Any) -> Iterator[tuple[str, Any]]:
         for content_type, body in operation.get("requestBody", {}).get("content", {}).items():
             yield f"{name} {content_type}", body
         for status, response in operation["responses"].items():
-            if status != "304":
+            if status not in ("204", "304"):
                 yield f"{name} {status}", response["content"]["application/json"]
 
 
@@ -169,7 +184,7 @@ def test_the_moments_that_a_link_carries_are_documented(client: APIClient, schem
 
 def test_json_alone_is_documented_for_what_is_posted(schema: Any) -> None:
     posted = [each["requestBody"]["content"] for each in operations(schema).values() if "requestBody" in each]
-    assert [set(content) for content in posted] == [{"application/json"}] * 2
+    assert [set(content) for content in posted] == [{"application/json"}] * 3
 
 
 def test_a_learner_in_a_url_is_typed_as_in_bodies(schema: Any) -> None:
@@ -216,7 +231,7 @@ def test_the_tag_of_an_answer_is_documented(schema: Any) -> None:
 
 def test_every_body_and_parameter_has_examples_that_its_schema_allows(schema: Any) -> None:
     parts = {**dict(bodies(schema)), **dict(parameters(schema))}
-    assert len(parts) == 1 + 1 + 1 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3 + 8 + 8
+    assert len(parts) == 1 + 1 + 1 + 7 + 4 + 8 + 5 + 5 + 1 + 6 + 4 + 4 + 5 + 2 + 4 + 6 + 4 + 3 + 8 + 8 + 6 + 1 + 1 + 7
     del parts["history cursor"]  # which nobody makes up
     for place, part in parts.items():
         assert part["examples"], place
@@ -258,6 +273,8 @@ def test_the_examples_of_reads_are_what_the_api_answers(client: APIClient, schem
         "history 200": client.get(RECORD, {"certainty": "CERTAIN_YES"}),
         "latest_certain_query 400": client.post(QUERY, {"learners": [8]}, format="json"),
         "changes 400": client.get(CHANGES, {"after": "x"}),
+        "erasures 400": client.get(ERASURES, {"since": "yesterday"}),
+        "retire 400": client.post(RETIREMENTS, {"lms_user_id": "x"}, format="json"),
         "program_counts 400": client.get(COUNTS.replace(PROGRAM, "x")),
         "program_latest_certain 400": client.get(OF_PROGRAM.replace(PROGRAM, "x")),
     }
@@ -270,6 +287,7 @@ def answers_of_every_call(client: APIClient) -> Iterator[tuple[str, Any]]:
         yield name, client.get(url)
     yield "record", client.post(RECORD)
     yield "latest_certain_query", client.post(QUERY)
+    yield "retire", client.post(RETIREMENTS)
 
 
 def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +318,16 @@ def test_the_answers_are_as_the_schema_says(client: APIClient, schema: Any, monk
         "program_latest_certain 200": client.get(OF_PROGRAM),
         "program_counts 200": client.get(COUNTS),
         "changes 200": client.get(CHANGES),
+        "retire 400": client.post(RETIREMENTS, {"username": 5}, format="json"),
+        "retire 400 of a value": client.post(RETIREMENTS, {"username": 5, "learner": "x"}, format="json"),
+        "retire 400 of nobody": client.post(RETIREMENTS, {}, format="json"),
+        "retire 403": powerless.post(RETIREMENTS, {"username": "ada"}, format="json"),
+        "retire 413": client.post(RETIREMENTS, "a" * 10**7, format="json"),
+        "retire 415": client.post(RETIREMENTS, "a", content_type="text/plain"),
     }
+    for erased, retired in ((examples.LEARNER, False), (7, True)):
+        api.erase_learner(erased, retired=retired)
+    answers["erasures 200"] = client.get(ERASURES)
     for url, name in NAMES.items():
         wrong = dict.fromkeys(READS[url], "x")
         answers[f"{name} 400"] = client.get(url, wrong)

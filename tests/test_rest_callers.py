@@ -17,6 +17,7 @@ from tests.rest import (
     ADD,
     CHANGES,
     COUNTS,
+    ERASURES,
     EXPLAIN,
     LATEST,
     MAY_NOT_VIEW,
@@ -27,6 +28,7 @@ from tests.rest import (
     QUERY,
     READS,
     RECORD,
+    RETIREMENTS,
     TIME,
     V1,
     VIEW,
@@ -46,7 +48,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("method", ["get", "post", "options"])
-@pytest.mark.parametrize("url", [*READS, QUERY])
+@pytest.mark.parametrize("url", [*READS, QUERY, RETIREMENTS])
 def test_no_answer_is_kept_for_others_or_without_asking(as_staff: APIClient, url: str, method: str) -> None:
     for client in (as_staff, client_of(None)):
         assert getattr(client, method)(url)["Cache-Control"] == "private, no-cache"
@@ -74,6 +76,8 @@ WALK: dict[str, tuple[str, str, Any, tuple[int, ...]]] = {
     "of a program": ("get", OF_PROGRAM, {}, VIEWERS),
     "counts": ("get", COUNTS, {}, VIEWERS),
     "changes": ("get", CHANGES, {}, VIEWERS),
+    "erasures": ("get", ERASURES, {}, VIEWERS),
+    "retire": ("post", RETIREMENTS, {"learner": "BOB"}, (403, 403, 403, 403, 403, 403, 204)),
 }
 METHODS = ["get", "post", "put", "patch", "delete", "trace"]
 
@@ -102,13 +106,14 @@ def test_each_caller_may_do_what_their_permissions_say(
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("url", [RECORD, LATEST, QUERY, EXPLAIN, CHANGES, OF_PROGRAM, COUNTS])
+@pytest.mark.parametrize("url", [*READS, QUERY, RETIREMENTS])
 def test_other_methods_are_refused_after_the_caller_is(caller: tuple[str, APIClient], url: str, method: str) -> None:
     if method in {walked for walked, of, _, _ in WALK.values() if of == url}:
         return
     name, client = caller
-    is_for_viewers = url in (QUERY, CHANGES, OF_PROGRAM, COUNTS)
-    is_let_in = name != "anonymous" and (not is_for_viewers or name in ("views", "adds and views", "superuser"))
+    is_let_in = name == "superuser" or (name != "anonymous" and url in (RECORD, LATEST, EXPLAIN))
+    if url in (QUERY, CHANGES, ERASURES, OF_PROGRAM, COUNTS):
+        is_let_in = name in ("views", "adds and views", "superuser")
     assert client.generic(method.upper(), url).status_code == (405 if is_let_in else 403)
     assert client.options(url).status_code == (200 if is_let_in else 403)
 
@@ -214,6 +219,7 @@ JUNK: dict[str, dict[str, str]] = {
     "effective_before": MOMENTS,
     "as_of": MOMENTS,
     "known_at": MOMENTS,
+    "since": MOMENTS,
     "limit": dict.fromkeys(["", "0", "-1", "1.5", "1_0", "x", "1001", "9" * 5000, "\u0661", "\x00", " 5"], LIMIT),
     "cursor": dict.fromkeys(
         ["", "x", "after-", "after-0", "after-x", "after--1", "after-1 ", "cD0yMDI2", "\x00", "after-\u0661"], CURSOR

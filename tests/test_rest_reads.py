@@ -25,6 +25,7 @@ from tests.builders import rolled_back, store_history
 from tests.rest import (
     CHANGES,
     COUNTS,
+    ERASURES,
     EXPLAIN,
     LATER,
     LATEST,
@@ -492,7 +493,9 @@ def test_a_follower_gets_each_intent_once(cohort: list[User], as_staff: APIClien
     assert ids(told) == sorted(ProgramIntent.objects.values_list("pk", flat=True))
     assert {intent["learner"] for intent in told} == {user.pk for user in cohort}
     new = record(cohort[0], reason="NEW")
-    assert get(as_staff, CHANGES, after=page["cursor"])["intents"] == [shown(new, cohort[0].pk)]
+    assert get(as_staff, CHANGES, after=page["cursor"])["intents"] == [
+        {**shown(new, cohort[0].pk), "learner_id": cohort[0].pk}
+    ]
 
 
 @pytest.mark.parametrize("field", ["pk", "username"])
@@ -602,10 +605,11 @@ def test_the_reads_fit_into_the_transaction_of_a_request(
 @pytest.mark.parametrize("url", READS)
 def test_the_browsable_api_shows_each_read(cohort: list[User], as_staff: APIClient, url: str) -> None:
     of_learner = {"program_uuid": PROGRAM, "learner": cohort[0].pk}
+    api.erase_learner(cohort[1])
     parameters = of_learner if url in (RECORD, LATEST, EXPLAIN) else {}
     page = as_staff.get(f"{url}?{urlencode(parameters)}", HTTP_ACCEPT="text/html")
     assert page.status_code == 200
-    assert ("CERTAIN_YES" if url == COUNTS else PROGRAM) in page.content.decode()
+    assert {COUNTS: "CERTAIN_YES", ERASURES: "&quot;until&quot;"}.get(url, PROGRAM) in page.content.decode()
 
 
 def test_a_learner_name_may_need_quoting_in_a_link(as_staff: APIClient, settings: Settings) -> None:

@@ -400,7 +400,7 @@ def giving_buffers() -> Engine:
     """As psycopg2 gives a bytea."""
 
     def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(":memory:")
+        connection = sqlite3.connect(":memory:", check_same_thread=False)
         connection.text_factory = lambda data: memoryview(data) if data == b"x" else data.decode()
         return connection
 
@@ -526,7 +526,8 @@ def fails() -> Engine:
 
 
 def in_memory() -> Engine:
-    return create_engine("sqlite://", poolclass=NullPool)
+    """To be closed in another thread than opened, as with any warehouse; SQLite in memory refuses that by itself."""
+    return create_engine("sqlite://", poolclass=NullPool, connect_args={"check_same_thread": False})
 
 
 def test_a_function_of_the_host_makes_the_engine() -> None:

@@ -9,6 +9,7 @@ from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
@@ -19,12 +20,14 @@ from django.utils.translation import gettext_lazy as _
 
 from program_intent.admin import timeline
 from program_intent.admin.filters import EffectiveFilter, InputFilter, ReasonFilter, RunFilter, among_those_of_run
-from program_intent.admin.learner import learner_context
+from program_intent.admin.learner import forget_context, key_of, learner_context
 from program_intent.admin.pages import COUNT_VAR, IntentChangeList, UncountedPaginator, bounded, search_help, sought_by
 from program_intent.admin.readonly import ReadOnlyIntents
-from program_intent.api import explain_latest_certain_intent
-from program_intent.data import Certainty
+from program_intent.api import erase_learner, explain_latest_certain_intent
+from program_intent.data import Certainty, Erasure
 from program_intent.models import ProgramIntent
+from program_intent.models.run import LONGEST_BY
+from program_intent.read.parameters import written_to
 from program_intent.validation.values import shown
 
 
@@ -87,18 +90,43 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
         return obj is not None
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.learner_view)
-        return [path("learner/<path:key>/", view, name="program_intent_programintent_learner"), *super().get_urls()]
+        views = (
+            ("forget", "learner/<path:key>/forget/", self.forget_view),
+            ("learner", "learner/<path:key>/", self.learner_view),
+        )
+        return [
+            *(
+                path(route, self.admin_site.admin_view(view), name=f"program_intent_programintent_{name}")
+                for name, route, view in views
+            ),
+            *super().get_urls(),
+        ]
 
     def learner_view(self, request: HttpRequest, key: str) -> HttpResponse:
         """All that is recorded of a learner."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         context = learner_context(request, unquote(key))
+        context["title"] = f"Intents of {context['learner']}"
+        return self._page(request, "learner", context)
+
+    def forget_view(self, request: HttpRequest, key: str) -> HttpResponse:
+        """Asks, and where that was answered erases what is recorded of a learner."""
+        if not (self.has_view_permission(request) and request.user.has_perm("program_intent.erase_learner")):
+            raise PermissionDenied
+        learner = key_of(unquote(key), written_to())
+        if request.method != "POST":
+            context = forget_context(learner)
+            context["title"] = f"Forget {context['learner']}?"
+            return self._page(request, "forget", context)
+        erasure = erase_learner(learner, by=str(request.user.get_username())[:LONGEST_BY])
+        messages.success(request, _told(erasure))
+        return redirect(f"{self.admin_site.name}:program_intent_programintent_learner", key=key)
+
+    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
         request.current_app = self.admin_site.name
-        context |= {"title": f"Intents of {context['learner']}", "opts": self.opts, "media": self.media}
-        template = "admin/program_intent/programintent/learner.html"
-        return TemplateResponse(request, template, {**self.admin_site.each_context(request), **context})
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
+        return TemplateResponse(request, f"admin/program_intent/programintent/{name}.html", context)
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -167,6 +195,12 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
 def _time(moment: datetime) -> SafeString:
     """Whole, because the microsecond tells two intents apart."""
     return render_to_string("admin/program_intent/programintent/time.html", {"moment": moment})
+
+
+def _told(erasure: Erasure) -> str:
+    until = erasure.until
+    told = f"tells of {timezone.localtime(until):%Y-%m-%d %H:%M:%S %z} or before" if until else "tells of this learner"
+    return f"Intents forgotten: {erasure.intents:,}. From now on, whatever {told} is refused."
 
 
 def _explained(intent: ProgramIntent) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from program_intent.intake.writers import Writer
 from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import Named, PreparedRows, Written, named_by, spelled
-from program_intent.store.erased_names import are_told_of_erased
+from program_intent.store.erased_names import ErasedNames, are_told_of_erased
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 from program_intent.validation.values import Refused
@@ -92,6 +92,7 @@ class Load:
         :raises LoadError: a source breaks off, or too many rows are refused; what was stored stays.
         """
         self._learners = Learners(learner_field, self._using)
+        self._erased_names = ErasedNames(learner_field, using=self._using)
         with suppress(Refused):
             self._learners.parse("\u00e9")  # asks what the database can spell, which another thread may not
         self._judge = Judge(connections[self._using], learner_field=learner_field, zone=self._zone)
@@ -122,7 +123,7 @@ class Load:
         return worked_on_ahead(self._with_keys, named, self._waiting)
 
     def _looked_up(self, batch: Batch) -> Batch:
-        batch.named = named_by(_named(batch), self._learners)
+        batch.named = named_by(_named(batch), self._learners, self._erased_names)
         return batch
 
     def _with_keys(self, batch: Batch) -> Batch:
@@ -198,7 +199,8 @@ class Load:
         judged = batch.judged
         errors = {position: each for position, each in enumerate(judged) if isinstance(each, str)}
         told = [(reject.values[0], reject.values[-1]) for reject in batch.rejects(errors)]
-        for position, is_erased in zip(errors, are_told_of_erased(told, self._learners, self._zone), strict=True):
+        are_erased = are_told_of_erased(told, self._learners, self._erased_names, self._zone)
+        for position, is_erased in zip(errors, are_erased, strict=True):
             judged[position] = ERASED if is_erased else judged[position]
         return judged
 

@@ -16,6 +16,7 @@ from program_intent.intake.batch import Reject, Settled
 from program_intent.models import RejectedIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.sources.rows import Block
+from program_intent.store.erase import names_of, rejected_of
 from program_intent.validation.learners import NO_TEXT, NOBODY, SEVERAL, SOME, Learners
 from program_intent.validation.values import Refused
 
@@ -123,6 +124,11 @@ def kept_of_known_learners(rows: "QuerySet[RejectedIntent]", learners: Learners)
         known = [row for row in found if keys.get(names.get(row[1]), SEVERAL) is not SEVERAL]
         if known:
             yield KeptRows(known)
+
+
+def count_naming(learner: Any, *, using: str) -> int:
+    """How many of the rejected rows, of all sources, name the learner of a primary key: an erasure takes them."""
+    return sum(1 for _ in rejected_of([("pk", learner), *names_of(learner, using=using).items()], using=using))
 
 
 def _key_of(reject: Reject) -> str:

@@ -1,4 +1,4 @@
-"""What the commands that read share: the moments asked about, and one line for whatever is refused."""
+"""What the commands share: options that they have in common, and one line for whatever is refused."""
 
 import argparse
 import getpass
@@ -9,11 +9,14 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from program_intent.exceptions import InvalidIntent, LoadError, printable
 from program_intent.models.run import LONGEST_BY
+from program_intent.validation.learners import SOME, Learners, field_problem
+from program_intent.validation.values import Refused
 
 # 1, Django's own, is what could not run or was stopped.
 WRONG_USAGE, SOME_REJECTED = 2, 3
@@ -32,6 +35,29 @@ def refuse_unknown_sources(names: Iterable[str], known: Collection[str]) -> None
         if name not in known:
             told = ", ".join(known) or "none"
             raise CommandError(f"No source is called {printable(name)}. Known: {told}.", returncode=WRONG_USAGE)
+
+
+def add_learner_field(parser: CommandParser) -> None:
+    parser.add_argument(
+        "--learner-field",
+        metavar="NAME",
+        help="The field of the user model that names learners. Default: LEARNER_LOOKUP_FIELD.",
+    )
+
+
+def refuse_learner_field(name: str | None) -> None:
+    check, problem = field_problem(get_user_model(), name) if name is not None else ("", "")
+    if check.startswith("E"):
+        raise CommandError(f"--learner-field: {name} is {problem} of the user model.", returncode=WRONG_USAGE)
+
+
+def bearer(text: str, learners: Learners, what: str) -> tuple[Any, Any]:
+    """As of ``learners``, but what is refused is not called by name: it may be somebody's who is to be forgotten."""
+    try:
+        return learners.bearer(text)
+    except Refused as refused:
+        problem = "is borne by several users" if str(refused).startswith(SOME) else f"is no value of {learners.field}"
+        raise CommandError(f"{what} {problem}.") from None
 
 
 def add_moments(parser: CommandParser) -> None:
@@ -79,13 +105,13 @@ def in_one_line() -> Iterator[None]:
 
 
 @contextmanager
-def ended_in_one_line(what: str = "load") -> Iterator[None]:
+def ended_in_one_line(what: str = "load", *, stays: str = "what was stored stays") -> Iterator[None]:
     """Whatever stops it ends the command with exit status 1."""
     try:
         with in_one_line():
             yield
     except KeyboardInterrupt as error:
-        raise CommandError(f"Interrupted; what was stored stays, and the {what} can be run again.") from error
+        raise CommandError(f"Interrupted; {stays}, and the {what} can be run again.") from error
 
 
 def progress_is_hidden(options: dict[str, Any]) -> bool:

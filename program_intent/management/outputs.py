@@ -31,8 +31,8 @@ def writing(path: str) -> Iterator[None]:
 def output(path: str, inputs: Iterable[str], *, begins: str, what: str) -> Iterator[IO[str]]:
     """The file, locked, and still with its old content: only when all are open is any of them emptied.
 
-    :raises LoadError: it is an input or a redirected stream, another load writes it, or its content does not begin as
-        that of an earlier load.
+    :raises LoadError: it is an input or a redirected stream, another process writes it, or its content does not
+        begin as what was written there earlier.
     """
     refuse_overwriting(path, (0 if each == "-" else each for each in inputs), "one of the inputs")
     if os.path.isfile(path):
@@ -57,11 +57,11 @@ def refuse_overwriting(path: str, others: Iterable[str | int], what: str) -> Non
 
 def _refuse_anothers(file: IO[str], begins: str, what: str) -> None:
     if not locks.lock(file, locks.LOCK_EX | locks.LOCK_NB):
-        raise LoadError(f"{file.name}: is being written by another load.")
+        raise LoadError(f"{file.name}: is being written by another process.")
     with writing(file.name), open(file.name, "rb") as old:
         beginning = old.readline(1000).decode(errors="replace")
     if beginning and not re.match(begins, beginning):
-        raise LoadError(f"{file.name}: holds no {what} of an earlier load and would be overwritten.")
+        raise LoadError(f"{file.name}: holds no earlier {what} and would be overwritten.")
 
 
 def empty(file: IO[str]) -> None:

@@ -21,7 +21,7 @@ from program_intent.models.run import Run
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import unknown_learner
 from program_intent.validation.times import parse_timestamp
-from program_intent.validation.values import Refused
+from program_intent.validation.values import Refused, shown
 
 # All but the primary key.
 _CARRIED = (*Intent.__match_args__[1:], "run_id")
@@ -60,9 +60,9 @@ class ProgramIntent(models.Model):
     inserted, which would block logins during a load (docs/decisions/0001).
 
     .. pii: links a learner to the programs they mean to complete; goes with the user, and where the user's row stays
-        the host deletes it
+        by erase_learner, which a retirement calls
     .. pii_types: id
-    .. pii_retirement: consumer_api
+    .. pii_retirement: local_api
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -165,7 +165,9 @@ class ProgramIntent(models.Model):
             raise InvalidIntent({"created": [str(refusal)]}) from None
         judged = self._judged(using)
         if _is_found(judged, using, engine_of(using).erased):
-            raise InvalidIntent({"learner": [f"{judged.learner!r} was erased, with what was in effect then."]})
+            raise InvalidIntent(
+                {"learner": [f"The learner {shown(judged.learner)} was erased with what was in effect then."]}
+            )
         told = (*judged, created, self.run_id)
         stored = ProgramIntent._base_manager.using(using).filter(pk=self.pk).values_list(*_CARRIED).first()
         if stored and not all(map(_is_told, stored, told)):

@@ -10,10 +10,10 @@ class RejectedIntent(models.Model):
 
     Of a message that cannot be read there are none.
 
-    .. pii: names a learner as the source does, with the program they may mean to complete; forgotten after
-        REJECTED_KEPT_DAYS
+    .. pii: names a learner as the source does, with the program they may mean to complete; goes with an erasure of
+        that name or key, and is forgotten after REJECTED_KEPT_DAYS
     .. pii_types: id, username, email_address, other
-    .. pii_retirement: consumer_api
+    .. pii_retirement: local_api
     """
 
     id = models.BigAutoField(primary_key=True)

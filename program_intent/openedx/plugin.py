@@ -9,6 +9,7 @@ from program_intent import apps
 from program_intent.openedx import missing_for_rest
 
 LMS, CREDENTIALS = "lms.djangoapp", "credentials.djangoapp"
+RETIREMENT = "openedx.core.djangoapps.user_api.accounts.signals.USER_RETIRE_LMS_CRITICAL"
 
 
 class ProgramIntentConfig(apps.ProgramIntentConfig):
@@ -24,6 +25,13 @@ class ProgramIntentConfig(apps.ProgramIntentConfig):
             project: {"regex": "^api/program-intent/", "relative_path": "rest_api.urls"}
             for project in (LMS, CREDENTIALS)
             if not missing_for_rest()
+        },
+        # Without this signal a retirement would leave the intents, so an LMS that has it no more is not to start.
+        "signals_config": {
+            LMS: {
+                "relative_path": "openedx.receivers",
+                "receivers": [{"receiver_func_name": "forget_retired", "signal_path": RETIREMENT}],
+            }
         },
     }
 

@@ -41,9 +41,11 @@ def history(learner: Any, *, using: str, program_uuids: list[UUID] | None, known
     return _fetched(_narrowed(intents, created__lte=known_at))
 
 
-def with_runs(learner: Any, program: UUID, *, using: str) -> tuple[list[Intent], dict[int, RunSummary]]:
-    """A learner's intents for a program, newest first, and which runs brought them, by their keys."""
-    intents = intents_of(learner, using=using, program_uuids=[program])
+def with_runs(
+    learner: Any, program_uuids: list[UUID] | None, *, using: str
+) -> tuple[list[Intent], dict[int, RunSummary]]:
+    """What :func:`history` lists, and which runs brought it, by the keys of the intents."""
+    intents = intents_of(learner, using=using, program_uuids=program_uuids)
     found = list(intents.values_list(*Intent.__match_args__, "run_id"))
     runs = Run.objects.using(using).in_bulk({run for *_, run in found} - {None})
     summaries = {key: run.summary() for key, run in runs.items()}

@@ -19,6 +19,7 @@ from program_intent.validation.values import Refused
 ADD = "program_intent.add_programintent"
 VIEW = "program_intent.view_programintent"
 VIEW_RUN = "program_intent.view_run"
+ERASE = "program_intent.erase_learner"
 
 
 def has_permission(user: Any, permission: str) -> bool:
@@ -26,13 +27,24 @@ def has_permission(user: Any, permission: str) -> bool:
     return bool(has_perm and has_perm(permission))
 
 
-class MayViewEveryone(BasePermission):
-    """For what is asked of many learners at once."""
+class _Needs(BasePermission):
+    permission: str
 
-    message = f"You need the permission {VIEW}."
+    def __init__(self) -> None:
+        self.message = f"You need the permission {self.permission}."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return has_permission(request.user, VIEW)
+        return has_permission(request.user, self.permission)
+
+
+class MayViewEveryone(_Needs):
+    """For what is asked of many learners at once."""
+
+    permission = VIEW
+
+
+class MayErase(_Needs):
+    permission = ERASE
 
 
 class Caller:

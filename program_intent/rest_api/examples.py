@@ -48,7 +48,11 @@ EXPLANATION = {
     },
 }
 COUNTS = {"CERTAIN_YES": 2, "CERTAIN_NO": 0, "MAYBE": 1}
-CHANGES = {"intents": [INTENT], "cursor": "1.58051"}
+CHANGES = {"intents": [{**INTENT, "learner_id": LEARNER}], "cursor": "1.58051"}
+ERASURE = {"learner_id": LEARNER, "until": "2026-03-01T00:00:00Z"}
+RETIREMENT = {"lms_user_id": LEARNER, "original_username": "ada"}
+NO_KEY = {"lms_user_id": ["Expected an integer that names a user, not 'x'."]}
+NO_MOMENT = {"since": ["Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not 'yesterday'."]}
 NO_CURSOR = {"after": ["Expected a cursor that an earlier call gave, not 'x'."]}
 ETAG = 'W/"5d41402abc4b2a76b9719d911017c592"'
 NO_PROGRAM = {"program_uuid": ["Expected a UUID, with or without hyphens, not 'x'."]}

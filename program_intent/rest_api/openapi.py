@@ -19,14 +19,18 @@ from program_intent.rest_api.examples import (
     BATCH,
     CHANGES,
     COUNTS,
+    ERASURE,
     ETAG,
     EXPLANATION,
     INTENT,
     LEARNER,
     NEW,
     NO_CURSOR,
+    NO_KEY,
+    NO_MOMENT,
     NO_PROGRAM,
     REFUSED,
+    RETIREMENT,
     UNKNOWN,
 )
 from program_intent.rest_api.parameters import ProgramIntentQueryErrorsSerializer
@@ -36,11 +40,14 @@ from program_intent.rest_api.serializers import (
     ProgramIntentChangesSerializer,
     ProgramIntentCountsSerializer,
     ProgramIntentDetailSerializer,
+    ProgramIntentErasureSerializer,
     ProgramIntentErrorsSerializer,
     ProgramIntentExplanationSerializer,
     ProgramIntentHistorySerializer,
     ProgramIntentPageSerializer,
     ProgramIntentQuerySerializer,
+    ProgramIntentRetirementErrorsSerializer,
+    ProgramIntentRetirementSerializer,
     ProgramIntentSerializer,
     ProgramIntentsOfLearnerSerializer,
 )
@@ -308,6 +315,54 @@ OPERATIONS: dict[str, Callable[..., Callable[[Any], Any]]] = {
                 ProgramIntentCountsSerializer, "Learners per certainty", [OpenApiExample("Three learners", COUNTS)]
             ),
             400: refused("A parameter is refused", "No UUID", NO_PROGRAM),
+            **OF_EVERY_CALL,
+            403: MAY_NOT_VIEW_EVERYONE,
+        },
+    ),
+    "retire": partial(
+        extend_schema,
+        summary="Forget a learner for good",
+        description=(
+            "For who drives retirements. One of the keys is enough; of several, `learner` and the ids name the learner,"
+            " and a user name is one that the learner has or had. Intents go, and none of that user ever comes back;"
+            " of a name that nobody bears, none in effect by now. It can be repeated. It needs the permission"
+            " `program_intent.erase_learner`."
+        ),
+        request={
+            "application/json": OpenApiRequest(
+                ProgramIntentRetirementSerializer,
+                examples=[OpenApiExample("By the key of the LMS and a former name", RETIREMENT)],
+            )
+        },
+        responses={
+            204: OpenApiResponse(description="Forgotten, or never known"),
+            400: OpenApiResponse(
+                ProgramIntentRetirementErrorsSerializer,
+                "A value is refused, or names several users: nothing was erased",
+                [OpenApiExample("No integer", NO_KEY)],
+            ),
+            **OF_EVERY_CALL,
+            403: detail(FORBIDDEN, "Not permitted", "You need the permission program_intent.erase_learner."),
+            413: TOO_LARGE,
+            415: unsupported("The body is not JSON, or not in UTF-8"),
+        },
+    ),
+    "erasures": partial(
+        extend_schema,
+        summary="Who was erased",
+        description=(
+            "For those who keep copies: drop the learner's intents in effect by `until`, all where it is null, and"
+            " refuse them from then on. Ask `since` a day before the last time: an erasure is seen once its transaction"
+            " is committed, and to apply one twice does no harm. It needs the permission"
+            " `program_intent.view_programintent`."
+        ),
+        responses={
+            200: OpenApiResponse(
+                ProgramIntentErasureSerializer(many=True),
+                "In the order in which they were last erased",
+                [OpenApiExample("One learner", ERASURE)],
+            ),
+            400: refused("A parameter is refused", "No moment", NO_MOMENT),
             **OF_EVERY_CALL,
             403: MAY_NOT_VIEW_EVERYONE,
         },

@@ -87,6 +87,13 @@ EFFECTIVE_BEFORE = Parameter(
     description="Only what became true before this moment; not what became true at it.",
     example=("Until the end of 2014", "2015-01-01T00:00:00Z"),
 )
+SINCE = Parameter(
+    "since",
+    OpenApiTypes.DATETIME,
+    parse=optional(parse_timestamp),
+    description="Only what was erased at this moment or later; all if left out. A `+` in it is written `%2B`.",
+    example=("A day before the last time", "2026-02-28T00:00:00Z"),
+)
 AFTER_LEARNER = Parameter(
     "after",
     LEARNER_TYPE,
@@ -127,6 +134,7 @@ EVERY = (
     EFFECTIVE_BEFORE,
     AS_OF,
     KNOWN_AT,
+    SINCE,
     AFTER_LEARNER,
     CURSOR,
     LIMIT,

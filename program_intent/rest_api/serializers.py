@@ -24,6 +24,17 @@ class LearnerField(serializers.Field[Any, Any, Any, Any]):
         return self.context["learners"].get(learner_id)
 
 
+@extend_schema_field(int | str)  # type: ignore[arg-type]
+class LearnerKeyField(serializers.Field[Any, Any, Any, Any]):
+    """The primary key of a learner, whose user may be gone."""
+
+    def __init__(self) -> None:
+        super().__init__(help_text="The user's primary key, by which erasures name the learner too.")
+
+    def to_representation(self, learner_id: Any) -> Any:
+        return learner_id
+
+
 class EnumField(serializers.ChoiceField):
     """Choices under a name of their own in the schema: by the field's name, a host's ``status`` would collide."""
 
@@ -176,9 +187,39 @@ class ProgramIntentsOfLearnerSerializer(serializers.Serializer[Any]):
     intents = ProgramIntentSerializer(many=True, help_text="One per program, ordered by `program_uuid`.")
 
 
+class ProgramIntentChangeSerializer(ProgramIntentSerializer):
+    learner_id = LearnerKeyField()
+
+    def to_representation(self, intent: Intent) -> dict[str, Any]:
+        return {**super().to_representation(intent), "learner_id": intent.learner_id}
+
+
 class ProgramIntentChangesSerializer(serializers.Serializer[Any]):
-    intents = ProgramIntentSerializer(many=True)
+    intents = ProgramIntentChangeSerializer(many=True)
     cursor = serializers.CharField(help_text="What to give as `after` for what follows.")
+
+
+class ProgramIntentErasureSerializer(serializers.Serializer[Any]):
+    learner_id = LearnerKeyField()
+    until = MomentField(allow_null=True, help_text="Drop and refuse what was in effect by then; UTC. Null: all.")
+
+
+class ProgramIntentRetirementSerializer(serializers.Serializer[Any]):
+    """One of them at least; together they name one learner."""
+
+    learner = LearnerField(required=False, help_text=LEARNER_HELP)
+    edx_lms_user_id = LearnerField(required=False, help_text="As `lms_user_id`.")
+    lms_user_id = LearnerField(
+        required=False, help_text="The user model's field of that name; the primary key where it has none."
+    )
+    username = serializers.CharField(required=False, help_text="What the user is called, or was.")
+    original_username = serializers.CharField(required=False, help_text="As `username`.")
+
+
+class ProgramIntentRetirementErrorsSerializer(ErrorsSerializer):
+    """Key to messages, also of an unknown one; `non_field_errors` where the body as a whole is refused."""
+
+    names = tuple(ProgramIntentRetirementSerializer().fields)
 
 
 class ProgramIntentDetailSerializer(serializers.Serializer[Any]):

@@ -6,6 +6,7 @@ from django.urls import URLPattern
 from django.urls.resolvers import RoutePattern
 from rest_framework.views import APIView
 
+from program_intent.rest_api.erasure import ErasuresView, RetirementsView
 from program_intent.rest_api.many_learners import (
     ChangesView,
     LatestCertainQueryView,
@@ -35,4 +36,6 @@ urlpatterns = [
     either_way("v1/program-intents/changes/", ChangesView, "changes"),
     either_way("v1/programs/<str:program_uuid>/latest-certain/", ProgramLatestCertainView, "program-latest-certain"),
     either_way("v1/programs/<str:program_uuid>/counts/", ProgramCountsView, "program-counts"),
+    either_way("v1/retirements/", RetirementsView, "retirements"),
+    either_way("v1/erasures/", ErasuresView, "erasures"),
 ]

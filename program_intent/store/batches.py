@@ -12,7 +12,7 @@ from django.utils import timezone
 from program_intent.engines import Engine
 from program_intent.engines.generic import Prepared, Spelled
 from program_intent.store.erase import erase_again_later
-from program_intent.store.erased_names import erased_until
+from program_intent.store.erased_names import ErasedNames
 from program_intent.store.retrying import retrying
 from program_intent.validation.judge import NewIntent
 from program_intent.validation.learners import SEVERAL, Learners
@@ -37,7 +37,7 @@ class Written(NamedTuple):
     erased: Set[Spelled]
 
 
-def named_by(rows: Iterable[NewIntent], learners: Learners) -> Named:
+def named_by(rows: Iterable[NewIntent], learners: Learners, erased: ErasedNames) -> Named:
     """Whom the rows name, exactly: a collation's idea of equality does not count.
 
     Values of the primary key stand for themselves; whether they may be written is checked while inserting. Who was
@@ -46,7 +46,7 @@ def named_by(rows: Iterable[NewIntent], learners: Learners) -> Named:
     names = set(map(attrgetter("learner"), rows))
     if learners.are_named_by_key:
         return Named(dict(zip(names, names, strict=True)))
-    return Named(learners.keys(names), erased_until(learners.field, names, using=learners.using))
+    return Named(learners.keys(names), erased.until(names))
 
 
 def spelled(rows: Sequence[NewIntent], named: Named, spell: Callable[..., Iterator[Spelled]]) -> list[Spelled | None]:

@@ -6,7 +6,7 @@ who erases, at the rows of the learner; who stores many rows, at those erased of
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -40,24 +40,23 @@ from program_intent.exceptions import ChangesError, InvalidIntent
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.store import erased_names
+from program_intent.store.erased_names import OF_LATE, ErasedNames
 from program_intent.store.retrying import retrying
 from program_intent.validation.learners import Learners, unknown_learner
 from program_intent.validation.times import EARLIEST
 
 _logger = logging.getLogger("program_intent.erase")
-# So long may it take until others see that somebody was erased: clocks differ, and the host's transaction goes on.
-_OF_LATE = timedelta(minutes=10)
 # Seconds. A load stores a batch in less; whoever leaves a transaction open for longer is not waited for.
 LONGEST_WAIT = 10
 _ROWS = 500
+# What a learner is called, canonical, each with its field; also formerly, so two may be by one field.
+Names = Collection[tuple[str, Any]]
 _NEVER = EARLIEST - timedelta(days=1)
 _FOR_EVER = Value(datetime(9999, 12, 31, tzinfo=UTC), output_field=DateTimeField())
 
 
-def erase(
-    key: Any, *, using: str, by: str = "", retired: bool = False, names: Mapping[str, Any] | None = None
-) -> Erasure:
-    """Erase a learner by primary key, and by what the user is called, or was: ``names``, canonical, by field.
+def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: Names = ()) -> Erasure:
+    """Erase a learner by primary key, by what the user is called, and by what they are said to have been called.
 
     Outside a transaction whoever is writing at that moment is waited for. In one of the caller's, what they bring is
     erased once that is committed.
@@ -68,7 +67,7 @@ def erase(
         ErasedLearner._meta.pk.get_db_prep_save(key, connections[using])
     except ValueError:
         raise InvalidIntent({"learner": [unknown_learner(key)]}) from None
-    erasure = retrying(using, partial(_erase, key, names or {}, using=using, by=by, retired=retired))
+    erasure = retrying(using, partial(_erase, key, names, using=using, by=by, retired=retired))
     connection = connections[using]
     if connection.in_atomic_block:
         erase_later(erasure, using=using)
@@ -83,22 +82,37 @@ def erase_name(field: str, name: Any, *, using: str) -> Erasure:
     now = timezone.now()
 
     def work() -> None:
-        _keep_names(None, {field: name}, now, using)
-        _forget_rejected({field: name}, using)
+        _keep_names(None, [(field, name)], now, using)
+        _forget_rejected([(field, name)], using)
 
     retrying(using, work)
     return Erasure(None, 0, now)
 
 
+def erase_named(field: str, name: Any, *, using: str, by: str = "", retired: bool = False) -> Erasure:
+    """Erase who bears a name, canonical or a text.
+
+    A primary key is erased also where it is nobody's, and another name that nobody bears alone.
+
+    :raises Refused: it is no name by that field, or several users bear it; nothing was erased.
+    """
+    learners = Learners(field, using)
+    name, key = learners.bearer(name)
+    if key is None:
+        return erase_name(field, name, using=using)
+    names = () if learners.are_named_by_key else ((field, name),)
+    return erase(key, using=using, by=by, retired=retired, names=names)
+
+
 def note_deletion(key: Any, *, using: str) -> None:
     """In the transaction that deletes a user, before their intents: they are not to come back."""
-    erasure = _erase(key, {}, using=using, by="", retired=False, is_cascaded=True)
+    erasure = _erase(key, (), using=using, by="", retired=False, is_cascaded=True)
     erase_later(erasure, using=using)
 
 
-def lift(key: Any, *, using: str, names: Mapping[str, Any] | None = None) -> bool:
+def lift(key: Any, *, using: str, names: Names = ()) -> bool:
     """Take an erasure back, by primary key or by names that were erased alone; whether there was one."""
-    hashes = [each for field, name in (names or {}).items() for each in erased_names.hashes(field, [name])]
+    hashes = [each for field, name in names for each in erased_names.hashes(field, [name])]
     alone = ErasedName.objects.using(using).filter(erased=None, hash__in=hashes)
     count, _ = alone.delete()
     if key is not None:
@@ -116,7 +130,7 @@ def names_of(key: Any, *, using: str) -> dict[str, Any]:
 
 def _erase(
     key: Any,
-    names: Mapping[str, Any],
+    names: Names,
     *,
     using: str,
     by: str,
@@ -125,16 +139,18 @@ def _erase(
 ) -> Erasure:
     now, erased = timezone.now(), ErasedLearner.objects.using(using)
     _lock(ErasedLearner(pk=key, key_until=now, erased=now), using)
-    before, names = erased.get(pk=key), {**names_of(key, using=using), **names}
+    # Of a retired learner the names alone say what was erased.
+    before = erased.annotate(names_until=Max("names__until")).get(pk=key)
+    names = list(dict.fromkeys([*names_of(key, using=using).items(), *names]))
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
-    until = max(filter(None, (now, found["latest"], before.key_until)))
+    until = max(filter(None, (now, found["latest"], before.key_until, before.names_until))).astimezone(UTC)
     key_until = None if retired or before.key_until is None else until
     count = found["number"] if is_cascaded else _intents(key, using, key_until)._raw_delete(using)
-    told = {"key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
-    # The key too: where a collation takes another's for it, theirs is one erasure, as they were one user.
-    erased.filter(pk=key).update(learner=key, **told, intents=F("intents") + count)
+    # With the key, for a collation may have found another's, who is gone: they could not be users at one time.
+    told = {"learner": key, "key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
+    erased.filter(pk=key).update(**told, intents=F("intents") + count)
     _keep_names(key, names, until, using)
-    _forget_rejected({"pk": key, **names}, using)
+    _forget_rejected([("pk", key), *names], using)
     return Erasure(key, count, key_until)
 
 
@@ -184,9 +200,9 @@ class _Exactly(Func):
         return f"{self._exact(one)} = {self._exact(other)}", [*given, *more]
 
 
-def _keep_names(key: Any, names: Mapping[str, Any], until: datetime, using: str) -> None:
+def _keep_names(key: Any, names: Names, until: datetime, using: str) -> None:
     signing = conf.erasure_keys()[-1]
-    fields = {erased_names.hashed(signing, field, name): field for field, name in names.items()}
+    fields = {erased_names.hashed(signing, field, name): field for field, name in names}
     kept = ErasedName.objects.using(using).filter(erased_id=key, hash__in=fields)
     if known := set(kept.values_list("hash", flat=True)):
         kept.update(until=Greatest(F("until"), Value(until, output_field=DateTimeField())))
@@ -195,18 +211,25 @@ def _keep_names(key: Any, names: Mapping[str, Any], until: datetime, using: str)
     ErasedName.objects.using(using).bulk_create(new)
 
 
-def _forget_rejected(names: Mapping[str, Any], using: str) -> None:
-    """Drop the rows that were refused and name the learner so; by field, ``pk`` for the primary key."""
-    meant, where = {}, Q()
-    for field, name in names.items():
+def _forget_rejected(names: Names, using: str) -> None:
+    _drop_rejected(list(rejected_of(names, using=using)), using)
+
+
+def rejected_of(names: Names, *, using: str) -> Iterator[int]:
+    """The keys of the rows that were refused and name the learner so; ``pk`` is the field of the primary key."""
+    meant: dict[str, tuple[Learners, list[Any]]] = {}
+    where = Q()
+    for field, name in names:
         learners = Learners(field, using)
         for called in _calls_of(learners):
-            meant[called] = learners, name
+            meant.setdefault(called, (learners, []))[1].append(name)
             # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
             where |= Q(learner_field=called, learner__icontains=str(name)[:8])
-    rows = RejectedIntent.objects.using(using).filter(where).values_list("pk", "learner_field", "learner")
-    named = [pk for pk, called, text in rows if erased_names.parsed(text, meant[called][0]) == meant[called][1]]
-    _drop_rejected(named, using)
+    rows = RejectedIntent.objects.using(using).filter(where) if meant else RejectedIntent.objects.none()
+    for pk, called, text in rows.values_list("pk", "learner_field", "learner"):
+        learners, found = meant[called]
+        if erased_names.parsed(text, learners) in found:
+            yield pk
 
 
 def _calls_of(learners: Learners) -> set[str]:
@@ -231,7 +254,7 @@ def _wait_for_writers(using: str) -> None:
     except ChangesError:  # nothing here says who is writing
         return
     if waited_for:
-        _logger.warning("Somebody has been writing for %s seconds: run erase_program_intents --orphans.", LONGEST_WAIT)
+        _logger.warning("Somebody has been writing for %s seconds: run erase_program_intents --orphans", LONGEST_WAIT)
 
 
 def _erase_again(erasure: Erasure, using: str) -> int:
@@ -249,14 +272,14 @@ def erase_later(erasure: Erasure, *, using: str) -> None:
 
 
 def _erase_committed(erasure: Erasure, using: str, begun: datetime) -> None:
-    if timezone.now() - begun > _OF_LATE / 2:  # or who stores many rows does not look at it any more
+    if timezone.now() - begun > OF_LATE / 2:  # or who stores many rows does not look at it any more
         ErasedLearner.objects.using(using).filter(pk=erasure.learner_id).update(erased=timezone.now())
     _erase_again(erasure, using)
 
 
 def erase_again_later(using: str) -> None:
     """After the commit of a transaction that stores many rows, of those who were erased meanwhile."""
-    _after_commit(partial(erase_forbidden, using=using, since=timezone.now() - _OF_LATE), using)
+    _after_commit(partial(erase_forbidden, using=using, since=timezone.now() - OF_LATE), using)
 
 
 def _after_commit(work: Callable[[], object], using: str) -> None:
@@ -299,11 +322,19 @@ def _delete(learners: Iterable[tuple[Any, datetime | None]], using: str, *, dry_
     return number
 
 
-def forget_rejected_of_erased(*, using: str) -> None:
-    """Drop the rows that were refused and tell what was erased."""
+def forget_rejected_of_erased(*, using: str, dry_run: bool = False) -> int:
+    """Drop the rows that were refused and name somebody who was erased; how many."""
+    found = list(_rejected_of_erased(using))
+    if not dry_run:
+        _drop_rejected(found, using)
+    return len(found)
+
+
+def _rejected_of_erased(using: str) -> Iterator[int]:
     rejected = RejectedIntent.objects.using(using)
     for field in list(rejected.values_list("learner_field", flat=True).distinct()):
         with suppress(FieldDoesNotExist):
             rows = list(rejected.filter(learner_field=field).values_list("pk", "learner", "effective_timestamp"))
-            are_erased = erased_names.are_told_of_erased([row[1:] for row in rows], Learners(field, using))
-            _drop_rejected([row[0] for row, is_erased in zip(rows, are_erased, strict=True) if is_erased], using)
+            learners, erased = Learners(field, using), ErasedNames(field, using=using)
+            are_erased = erased_names.are_told_of_erased([row[1:] for row in rows], learners, erased)
+            yield from (row[0] for row, is_erased in zip(rows, are_erased, strict=True) if is_erased)

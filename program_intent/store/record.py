@@ -10,6 +10,7 @@ from program_intent.data import Intent, Outcome
 from program_intent.exceptions import InvalidIntent
 from program_intent.models.intent import ProgramIntent, engine_of
 from program_intent.store.batches import Named, PreparedRows, named_by, spelled
+from program_intent.store.erased_names import ErasedNames
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 
@@ -24,7 +25,8 @@ def record(rows: Iterable[object], *, learner_field: str = "pk") -> list[Outcome
     judge = Judge(connections[using], learner_field=learner_field, default_time=now)
     judged = [_judged(judge, row) for row in rows]
     sound = list(dict.fromkeys(row for row in judged if isinstance(row, NewIntent)))
-    named = named_by(sound, Learners(learner_field, using)) if sound else Named()
+    learners, erased = Learners(learner_field, using), ErasedNames(learner_field, using=using)
+    named = named_by(sound, learners, erased) if sound else Named()
     stored = _stored(sound, named, now, using)
     new = {intent.id for intent, is_new in stored.values() if is_new}
     outcomes = []

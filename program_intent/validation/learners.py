@@ -186,6 +186,17 @@ class Learners:
             raise Refused(unknown_learner(name, key))
         return name, key
 
+    def bearer(self, value: object) -> tuple[Any, Any]:
+        """The canonical name and the primary key of who bears it, None if nobody does; a primary key bears itself.
+
+        :raises Refused: it can name nobody, or several users bear it.
+        """
+        name = self.parse(value)
+        key = name if self.are_named_by_key else self.keys([name]).get(name)
+        if key is SEVERAL:
+            raise Refused(unknown_learner(name, key))
+        return name, key
+
     def keys(self, names: Collection[Any]) -> dict[Any, Any]:
         """The primary keys of those of the canonical names that name a user, or SEVERAL."""
         found: dict[Any, Any] = {name: name.key for name in names if isinstance(name, ByKey)}

@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from django.urls import URLResolver, include, re_path
+from django.utils.module_loading import import_string
 
 
 def get_plugin_apps(project: str) -> list[str]:
@@ -28,6 +29,16 @@ def get_plugin_url_patterns(project: str) -> list[URLResolver]:
         )
         for app, config in configured(project, "url_config")
     ]
+
+
+def connect_plugin_receivers(project: str) -> None:
+    for app, config in configured(project, "signals_config"):
+        module = import_module(f"{app.name}.{config.get('relative_path', 'signals')}")
+        for each in config["receivers"]:
+            receiver = getattr(module, each["receiver_func_name"])
+            import_string(each["signal_path"]).connect(
+                receiver, dispatch_uid=f"{receiver.__module__}.{receiver.__name__}"
+            )
 
 
 def plugins(project: str) -> list[Any]:

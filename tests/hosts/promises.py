@@ -41,6 +41,7 @@ from program_intent.engines.generic import Generic
 from program_intent.exceptions import InvalidIntent
 from program_intent.models import ProgramIntent, RejectedIntent
 from program_intent.models.intent import engine_of
+from program_intent.rest_api.erasure import ErasuresView, RetirementsView
 from program_intent.rest_api.many_learners import ChangesView, LatestCertainQueryView, ProgramLatestCertainView
 from program_intent.rest_api.one_learner import ExplainView, LatestCertainIntentsView, ProgramIntentsView
 from program_intent.store.batches import PreparedRows
@@ -292,15 +293,33 @@ def test_the_rest_api_names_learners_in_and_out_as_the_settings_say(names: str) 
             assert str(entry["intents"][0]["learner"]) == str(entry["learner"]) == name
 
 
+@pytest.mark.parametrize("key", ["learner", "username"])
+def test_a_retirement_forgets_a_learner_and_followers_know_them_by_the_key(learner: Any, key: str) -> None:
+    caller, other = make_user(), make_user()
+    for each in (learner, other):
+        make_intent(learner=each)
+    told = [entry["learner_id"] for entry in read(ChangesView, "/", caller)["intents"]]
+    assert told == json.loads(json.dumps([learner.pk, other.pk], default=str))
+    name = str(learner.pk) if key == "learner" else learner.username
+    for _ in range(2):
+        assert asked(RetirementsView, "/", caller, {key: name}).status_code == 204
+    assert [intent.learner for intent in ProgramIntent.objects.all()] == [other]
+    assert read(ErasuresView, "/", caller) == [{"learner_id": told[0], "until": None}]
+
+
 def read(view: type[APIView], url: str, caller: Any, body: Any = None, **path: str) -> Any:
+    response = asked(view, url, caller, body, **path)
+    assert response.status_code == 200, response.data
+    return json.loads(response.render().content)
+
+
+def asked(view: type[APIView], url: str, caller: Any, body: Any, **path: str) -> Any:
     """The answer to a caller who has all permissions, which these user models do without."""
     caller.has_perm = lambda permission: True
     requests = APIRequestFactory()
     request = requests.get(url) if body is None else requests.post(url, body, format="json")
     force_authenticate(request, caller)
-    response = view.as_view()(request, **path)
-    assert response.status_code == 200, response.data
-    return json.loads(response.render().content)
+    return view.as_view()(request, **path)
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="on SQLite one transaction writes at a time")
@@ -503,8 +522,20 @@ if NAMES_BY_TEXT:
         assert outcomes[1].errors == {"learner": ["No user is named by 'a'."]}
 
 
+if HOST == "text_user":
+
+    @pytest.mark.parametrize("later", ["ADA", "ada "])
+    def test_who_was_erased_is_matched_exactly_not_as_a_collation_would(later: str) -> None:
+        make_intent(learner=make_user(key="ada")).learner.delete()
+        intent = make_intent(learner=make_user(key=later))
+        assert record([make_row(learner=later)])[0].status == "duplicate"
+        erase_learner(intent.learner)
+        assert [outcome.status for outcome in record([make_row(learner=later)])] == ["rejected"]
+        assert [(each.learner_id, ProgramIntent.objects.count()) for each in get_erasures()][-1] == (later, 0)
+
+
 if HOST == "text_user" and apps.is_installed("django.contrib.admin"):
-    from program_intent.admin.learner import learner_context
+    from program_intent.admin.learner import forget_context, key_of, learner_context
 
     @pytest.mark.parametrize("key", KEYS)
     def test_the_admins_page_of_a_learner_has_an_address_whatever_the_key(key: str) -> None:
@@ -513,6 +544,10 @@ if HOST == "text_user" and apps.is_installed("django.contrib.admin"):
         shown = learner_context(RequestFactory().get(address), unquote(resolve(unquote_url(address)).kwargs["key"]))
         assert shown["learner"] == intent.learner
         assert [each.id for each in shown["history"].intents] == [intent.pk]
+        question = resolve(unquote_url(f"{address}forget/"))
+        assert question.url_name == "program_intent_programintent_forget"
+        asked = forget_context(key_of(unquote(question.kwargs["key"]), "default"))
+        assert (asked["learner"], asked["intents"]) == (intent.learner, 1)
 
     def test_the_admins_page_of_a_learner_is_matched_exactly_not_as_a_collation_would() -> None:
         make_intent(learner=make_user(key="ada"))
@@ -527,3 +562,23 @@ if HOST == "uuid_user":
         (outcome,) = record([make_row(learner="17")], learner_field="badge")
         assert outcome.intent is not None
         assert outcome.intent.learner_id == learner.pk
+
+
+def test_a_learner_is_exported_and_erased_by_the_text_of_the_key(learner: Any) -> None:
+    record_intent(**make_row(learner=learner))
+    other, _ = record_intent(**make_row(learner=make_user()))
+    named = (str(learner.pk), "--learner-field", "pk")
+    (intent,) = exported("--learner", *named)["intents"]
+    assert str(intent["learner_id"]) == str(learner.pk)
+    printed = StringIO()
+    call_command("erase_program_intents", *named, stdout=printed)
+    assert printed.getvalue().splitlines()[1].split()[:2] == [str(learner.pk), "1"]
+    assert exported("--learner", *named)["erasures"][0]["intents"] == 1
+    assert ProgramIntent.objects.get().pk == other.id
+
+
+def exported(*arguments: str) -> dict[str, Any]:
+    printed = StringIO()
+    call_command("export_program_intents", *arguments, stdout=printed)
+    found: dict[str, Any] = json.loads(printed.getvalue())
+    return found

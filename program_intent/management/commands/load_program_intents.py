@@ -9,7 +9,6 @@ from operator import itemgetter
 from typing import IO, Any, NoReturn
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 from django.db import connections, router
 from django.utils import timezone
@@ -25,15 +24,17 @@ from program_intent.management.options import (
     SOME_REJECTED,
     WRONG_USAGE,
     add_by,
+    add_learner_field,
     count,
     ended_in_one_line,
     progress_is_hidden,
+    refuse_learner_field,
 )
 from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import ProgramIntent
 from program_intent.sources.files import ReportFile, open_file, size
 from program_intent.sources.rows import Source
-from program_intent.validation.learners import all_mean_one_field, field_meant, field_problem
+from program_intent.validation.learners import all_mean_one_field, field_meant
 from program_intent.validation.values import Refused
 
 
@@ -45,11 +46,7 @@ class Command(BaseCommand):
             "paths", nargs="+", metavar="PATH", help="A report file, gzipped or not; - is standard input."
         )
         parser.add_argument("--format", choices=("csv", "jsonl"), help="Default: by the file's name, else csv.")
-        parser.add_argument(
-            "--learner-field",
-            metavar="NAME",
-            help="The field of the user model that names learners. Default: LEARNER_LOOKUP_FIELD.",
-        )
+        add_learner_field(parser)
         parser.add_argument(
             "--assume-timezone",
             metavar="ZONE",
@@ -67,7 +64,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         self.stderr = OutputWrapper(outputs.Heard(self.stderr._out))  # type: ignore[arg-type]  # it needs no more
-        _refuse_learner_field(options["learner_field"])
+        refuse_learner_field(options["learner_field"])
         zone = _zone(options["assume_timezone"])
         self._shown = outputs.ShownRejects(self.stderr)
         self._run: OpenRun | None = None
@@ -178,12 +175,6 @@ def _progress_bar(options: dict[str, Any]) -> "tqdm[NoReturn]":
 def _advance(bar: "tqdm[NoReturn]", sources: Iterable[Source], counts: LoadReport) -> None:
     bar.set_postfix_str(f"{counts.read:,} rows, {counts.rejected:,} rejected", refresh=False)
     bar.update(sum(source.position() for source in sources) - bar.n)
-
-
-def _refuse_learner_field(name: str | None) -> None:
-    check, problem = field_problem(get_user_model(), name) if name is not None else ("", "")
-    if check.startswith("E"):
-        raise CommandError(f"--learner-field: {name} is {problem} of the user model.", returncode=WRONG_USAGE)
 
 
 def _field(source: Source, given: str | None) -> str:

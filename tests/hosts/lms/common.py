@@ -9,7 +9,7 @@ DATABASES = {
     "default": {**DATABASES["default"], "ATOMIC_REQUESTS": True},
     "read_replica": {**DATABASES["default"], "TEST": {**DATABASES["default"]["TEST"], "MIRROR": "default"}},
 }
-INSTALLED_APPS = [app for app in INSTALLED_APPS if app != "program_intent"]
+INSTALLED_APPS = [*(app for app in INSTALLED_APPS if app != "program_intent"), "tests.hosts.lms.apps.UserApi"]
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"
 ROOT_URLCONF = "tests.hosts.lms.urls"
 
