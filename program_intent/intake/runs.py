@@ -1,7 +1,7 @@
 """Who brought what: the row of a run, written in the transactions of the run's batches."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -83,6 +83,41 @@ class OpenRun:
 
     def _spelled(self, name: str, text: str) -> str:
         return spelled_out(Run, name, text, self._using)
+
+
+class RunOfRows:
+    """A run that begins with its first row: where nothing is read, there is none.
+
+    ``first`` is called with its key in the transaction that begins it.
+    """
+
+    def __init__(
+        self, kind: RunKind, *, using: str, by: str, source: str, first: Callable[..., None] = lambda **values: None
+    ) -> None:
+        self._open = partial(OpenRun, kind, using=using, by=by, source=source)
+        self._using = using
+        self._first = first
+        self._run: OpenRun | None = None
+
+    def key(self) -> int:
+        if self._run is None:
+            with transaction.atomic(using=self._using):  # or a run that is killed between them is nobody's
+                run = self._open()
+                self._first(run=run.key)
+            self._run = run
+        return self._run.key
+
+    def note(self, settled: Settled) -> None:
+        if self._run:
+            self._run.note(settled)
+
+    def tell(self, counts: LoadReport) -> None:
+        if self._run:
+            self._run.tell(counts)
+
+    def end(self, counts: LoadReport, status: RunStatus, *, message: str = "") -> None:
+        if self._run:
+            self._run.end(counts, status, message=message)
 
 
 def stop_left(key: int | None, *, using: str, message: str) -> None:
