@@ -102,7 +102,7 @@ def test_the_log_says_when_a_run_begins_and_what_it_did(
     begins, ends = (record for record in caplog.records if record.name == "program_intent.events")
     key = Run.objects.get().pk
     assert (begins.getMessage(), ends.getMessage()) == (f"Run {key} begins", f"Run {key} finished")
-    assert vars(ends)["counts"] == {"read": 2, "created": 1, "duplicate": 0, "rejected": 1}
+    assert vars(ends)["counts"] == {"read": 2, "created": 1, "duplicate": 0, "rejected": 1, "erased": 0}
 
 
 def test_a_consumer_that_reads_nothing_leaves_no_run(bus: Bus) -> None:
