@@ -138,7 +138,8 @@ KILLED = -signal.SIGKILL
 @pytest.mark.parametrize(
     ("place", "stored"),
     [
-        ("before commit 1", 0),  # the run
+        ("before commit 2", 0),  # the run
+        ("before commit 3", 0),
         ("after settle 1", 40),
         ("before acknowledgement 1", 40),
         ("after acknowledgement 2", 80),
@@ -158,7 +159,7 @@ def test_what_is_killed_in_mid_transaction_is_not_there_and_comes_in_by_another_
     consumers: Consumers, bus: Bus
 ) -> None:
     publish(bus)
-    assert consumers.run("kill before commit 3", *ONCE).status == KILLED  # that of the second batch
+    assert consumers.run("kill before commit 4", *ONCE).status == KILLED  # that of the second batch
     assert is_in(40)
     consume("--consumer", "another", claimed_after=0)
     expect_in(bus)
