@@ -74,7 +74,8 @@ class PrivateRedis:
         self._process.wait()
 
     def lose_data(self) -> None:
-        shutil.rmtree(Path(self._directory, "appendonlydir"))
+        shutil.rmtree(self._directory)
+        Path(self._directory).mkdir()
 
     def client(self) -> Any:
         import redis

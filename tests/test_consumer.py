@@ -385,7 +385,9 @@ def test_messages_that_were_trimmed_after_they_were_stored_are_not_told(
     consume()
     bus.publish(3, after=10)
     consume()
-    assert (told(caplog), counts()[0]) == ([], 3)
+    is_counted = int(bus.redis.info("server")["redis_version"].split(".")[0]) >= 7
+    line = f"{STREAM}: Messages were trimmed before they were stored. What they said {SYNC}"
+    assert (told(caplog), counts()[0]) == ([] if is_counted else [line], 3)  # 6.2 cannot know
 
 
 @pytest.mark.parametrize("reader", ["own", "another"])
@@ -400,6 +402,24 @@ def test_pending_messages_that_were_trimmed_are_told(
     consume("--consumer", reader)
     assert told(caplog) == [f"{STREAM}: 2 messages were trimmed before they were stored. What they said {SYNC}"]
     assert bus.pending() == 0
+
+
+def test_pending_messages_that_were_trimmed_are_found_by_the_answer_of_redis_6_2(
+    server: PrivateRedis, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus.publish(1, 2)
+    streams = redis_streams.Streams(server.url, group="program_intent", consumer="own", batch=10)
+    streams.open(STREAM)
+    given = [message.id for _, messages in streams.new([STREAM], is_patient=False) for message in messages]
+    bus.redis.xtrim(STREAM, maxlen=1, approximate=False)
+    # Of two parts, and of a message that is gone there is nothing; the last was in use a moment ago.
+    monkeypatch.setattr(streams._redis, "xautoclaim", lambda *args, **options: [b"0-0", [(None, None)]])
+    first, *rest = streams.claimed(STREAM)
+    assert first == []
+    assert [(message.id, bool(message.fields)) for batch in rest for message in batch] == [
+        (given[0], False),
+        (given[1], True),
+    ]
 
 
 def test_a_redis_that_came_back_empty_is_told_and_read_from_its_beginning(

@@ -84,15 +84,18 @@ class Streams:
 
     def claimed(self, stream: str) -> Iterator[list[Message]]:
         """What any consumer was given and has not acknowledged for a minute, which is this one's from now on."""
-        start = b"0-0"
+        start, are_gone = b"0-0", False
         while True:
             start, found, *lost = self._redis.xautoclaim(
                 stream, self._group, self._consumer, CLAIMED_AFTER, start, count=self._batch
             )
             trimmed = [Message(each.decode(), {}) for each in (lost[0] if lost else ())]
             yield [*_messages(found), *trimmed]
+            are_gone |= any(key is None for key, _ in found)
             if start == b"0-0":
-                return
+                break
+        if are_gone:  # Redis 6.2 names no trimmed ones, and gives them to this consumer all the same
+            yield from self.pending(stream)
 
     def new(self, streams: Iterable[str], *, is_patient: bool) -> list[tuple[str, list[Message]]]:
         """What nobody of the group was given yet; the patient wait for it."""
