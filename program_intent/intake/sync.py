@@ -219,9 +219,9 @@ def _settings(source: str) -> dict[str, Any]:
     sources = conf.sources()
     if source not in sources:
         raise LoadError(f'PROGRAM_INTENT["SOURCES"] has no {source!r}. Known: {", ".join(sources) or "none"}.')
-    for problem in (*conf.problems_of_source(source, sources[source]), problem_of_source(source, sources[source])):
-        if problem:
-            raise LoadError(problem)
+    settings = sources[source]
+    if problem := next(conf.problems_of_source(source, settings), "") or problem_of_source(source, settings):
+        raise LoadError(problem)
     return conf.source(source)
 
 
