@@ -1,6 +1,7 @@
 """The consumer of the event bus, with the producer of Open edX: none lost, none doubled, nobody named in a log."""
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from io import StringIO
@@ -70,6 +71,7 @@ def retry() -> None:
     call_command("retry_rejected_program_intents", stdout=StringIO())
 
 
+IN_SETTINGS = f"PROGRAM_INTENT[\"EVENTS\"]['{AWARDED}']"
 REJECTED = (3, "1 row was rejected for the first time: the admin lists them.")
 
 
@@ -487,6 +489,31 @@ def test_a_broker_that_is_away_is_one_line_and_exit_status_1(bus: Bus, settings:
 def test_a_url_that_is_none_is_told_without_its_password(bus: Bus, settings: Settings) -> None:
     settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING}, "EVENTS_URL": "redis://ada:s3c@ret@127.0.0.1:port/0"}
     assert consume() == (1, "EVENTS_URL: expected one such as redis://user:password@host:6379/0.")
+
+
+@pytest.mark.parametrize(
+    ("mapped", "lookup", "line"),
+    [
+        ({"learner_field": "nickname"}, "pk", f"{IN_SETTINGS}['learner_field'] is not a field of the user model."),
+        ({"learner_field": "groups"}, "pk", f"{IN_SETTINGS}['learner_field'] is not a column but a relation of"),
+        ({"learner_field": []}, "pk", f"{IN_SETTINGS}['learner_field'] is not a str that names a field of"),
+        ({}, "nickname", "LEARNER_LOOKUP_FIELD is not a field of the user model."),
+    ],
+)
+def test_a_field_that_the_user_model_lacks_is_told_in_the_words_of_the_check_and_nothing_is_lost(
+    bus: Bus, settings: Settings, mapped: dict[str, Any], lookup: str, line: str
+) -> None:
+    bus.publish(1)
+    bus.put(type=None)
+    settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING | mapped}, "LEARNER_LOOKUP_FIELD": lookup}
+    status, told = consume()
+    assert (status, told.startswith(line), "\n" in told) == (1, True, False)
+    settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING}}
+    assert consume() == REJECTED
+    settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING | mapped}, "LEARNER_LOOKUP_FIELD": lookup}
+    with pytest.raises(CommandError, match=re.escape(line)):
+        retry()
+    assert counts()[:2] == (1, 1)
 
 
 def test_what_reads_the_messages_is_missing(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from program_intent.intake.writers import Storing
 from program_intent.sources.open_edx import Messages
 from program_intent.sources.redis_streams import Message, Streams
 from program_intent.sources.rows import Block, Malformed, Values
+from program_intent.validation.learners import problem_of_event, problem_of_setting
 
 # Seconds between two notes that an idle run is at work.
 NEWS_AFTER = 60
@@ -135,8 +136,18 @@ def in_words(bus: Streams) -> Iterator[None]:
 
 
 def streams(*, group: str = "", consumer: str = "", batch: int = 1) -> Streams:
-    """:raises LoadError: nothing says where they are, or redis-py is not installed."""
+    """:raises LoadError: the settings are wrong, or nothing says where they are, or redis-py is not installed."""
+    for problem in filter(None, _problems()):
+        raise LoadError(problem)
     url = conf.events_url()
     if not url:
         raise LoadError("Set EVENTS_URL, or EVENT_BUS_REDIS_CONNECTION_URL: where the event bus is.")
     return Streams(url, group=group, consumer=consumer, batch=batch)
+
+
+def _problems() -> Iterator[str]:
+    """What the checks tell too, where they are not skipped."""
+    yield problem_of_setting("LEARNER_LOOKUP_FIELD", conf.learner_lookup_field())
+    for event_type, mapping in conf.events().items():
+        yield from conf.problems_of_event(event_type, mapping)
+        yield problem_of_event(event_type, mapping)
