@@ -1,12 +1,13 @@
 """Consumers of the event bus as real processes that meet bad luck: nothing is lost, nothing is doubled."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from threading import Timer
@@ -57,22 +58,44 @@ class Consumers:
     def __init__(self, directory: Path, redis: PrivateRedis) -> None:
         self._directory = directory
         self.redis = redis
-        self.log = directory / "log"
+        self.log, self.log_of_stock = directory / "log", directory / "log of stock"
         settings = {
             "PROGRAM_INTENT": {"EVENTS": {AWARDED: MAPPING}},
             "EVENT_BUS_REDIS_CONNECTION_URL": redis.url,
             "EVENT_BUS_TOPIC_PREFIX": PREFIX,
         }
-        lines = ["from test_settings import *", *(f"{name} = {value!r}" for name, value in settings.items())]
-        Path(directory, "consumer_settings.py").write_text("\n".join(lines))
+        of_stock = {
+            "EVENT_BUS_CONSUMER": "edx_event_bus_redis.RedisEventConsumer",
+            "INSTALLED_APPS": [*test_settings.INSTALLED_APPS, "openedx_events"],
+            "LOGGING": {
+                "version": 1,
+                "handlers": {"file": {"class": "logging.FileHandler", "filename": str(self.log_of_stock)}},
+                "root": {"level": "DEBUG", "handlers": ["file"]},
+            },
+        }
+        for module, values in {"consumer_settings": settings, "stock_settings": settings | of_stock}.items():
+            lines = ["from test_settings import *", *(f"{name} = {value!r}" for name, value in values.items())]
+            Path(directory, f"{module}.py").write_text("\n".join(lines))
+
+    def started(
+        self, happens: str = "", *options: str, **environment: str
+    ) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        what = f"log {self.log}, {happens}".rstrip(", ")
+        command = ("tests.consumer_process", what, "--topic", TOPIC, *options)
+        return self._started("consumer_settings", *command, **environment)
+
+    def stock(self, **environment: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        """Open edX's own, with our receiver."""
+        extra = json.dumps({"consumer_name": "one", "check_backlog": True})
+        command = ("django", "consume_events", "--topic", TOPIC, "--group_id", "stock", "--extra", extra)
+        return self._started("stock_settings", *command, **environment)
 
     @contextmanager
-    def started(self, happens: str = "", *options: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
-        what = f"log {self.log}, {happens}".rstrip(", ")
+    def _started(self, settings: str, *command: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.consumer_process", what, "--topic", TOPIC, *options],
+            [sys.executable, "-m", *command],
             env=process_environment()
-            | {"DJANGO_SETTINGS_MODULE": "consumer_settings", "PYTHONPATH": f"{ROOT}{os.pathsep}{self._directory}"}
+            | {"DJANGO_SETTINGS_MODULE": settings, "PYTHONPATH": f"{ROOT}{os.pathsep}{self._directory}"}
             | environment,
             cwd=ROOT,
             bufsize=0,
@@ -301,6 +324,34 @@ def test_a_database_that_is_away_for_a_while_is_waited_for_by_the_same_process(
         process.terminate()
         assert end(process).status == 0
     expect_in(bus)
+
+
+@needs_a_server
+def test_what_the_stock_consumer_loses_and_tells_of_people_with_the_database_away_ours_does_not(
+    consumers: Consumers, bus: Bus, line: Proxy
+) -> None:
+    count = 10
+    with consumers.stock(**through(line)):
+        publish(bus, 1)
+        wait_until(lambda: is_in(1))
+        line.go_down()
+        bus.publish(*range(1, count + 1), after=1)
+        wait_until(lambda: bus.acknowledged("stock") == count + 1)
+        line.come_up()
+        publish(bus, 1)
+        wait_until(lambda: bus.acknowledged("stock") == count + 2)
+    assert is_in(1)  # though the receiver is ours
+    told, (name, _, email) = consumers.log_of_stock.read_text(), PERSONAL
+    assert (told.count("Error consuming event from Redis"), told.count(name), told.count(email)) == (count,) * 3
+
+    with consumers.started("pause before settle 1", **through(line)) as process:
+        wait_for_pause(process)
+        line.go_down()
+        go_on(process)
+        wait_until(lambda: "The database failed: " in consumers.log.read_text())
+        assert is_in(1)
+        line.come_up()
+        wait_until(lambda: is_in(count + 1) and bus.acknowledged() == count + 2)
 
 
 @needs_a_server
