@@ -24,6 +24,7 @@ from tests.event_bus import (
     ENROLLED,
     MAPPING,
     PERSONAL,
+    PREFIX,
     START,
     STREAM,
     TOPIC,
@@ -277,6 +278,25 @@ def test_a_function_of_the_host_maps_courses_to_programs(by_rows: Bus) -> None:
     assert by_rows.pending() == 0
 
 
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise KeyError(PERSONAL[0])
+
+
+@pytest.mark.parametrize("value", [10**6000, Unspeakable(), [PERSONAL[0], Unspeakable()]], ids=["int", "own", "list"])
+def test_a_value_of_no_text_is_rejected_and_stops_nobody(
+    by_rows: Bus, monkeypatch: pytest.MonkeyPatch, value: Any
+) -> None:
+    row = {"learner": 1, "program_uuid": PROGRAM, "certainty": "MAYBE", "reason": "R", "effective_timestamp": START}
+    monkeypatch.setitem(globals(), "rows_of_enrollment", lambda event: [row | {name: value} for name in row])
+    by_rows.enroll(1, COURSE)
+    by_rows.publish(2)
+    assert consume() == (3, "5 rows were rejected for the first time: the admin lists them.")
+    assert (counts(), by_rows.pending()) == ((1, 5, 1), 0)
+    errors = RejectedIntent.objects.values_list("error", flat=True)
+    assert all(f" a {type(value).__name__}" in error for error in errors)
+
+
 @pytest.mark.parametrize("error", [KeyError(PERSONAL[0]), DataError(PERSONAL[2])])
 def test_a_function_that_raises_is_tried_five_times_then_kept_and_retried_from_the_stream(
     by_rows: Bus, error: Exception
@@ -486,9 +506,39 @@ def test_a_broker_that_is_away_is_one_line_and_exit_status_1(bus: Bus, settings:
     assert "s3cret" not in line
 
 
-def test_a_url_that_is_none_is_told_without_its_password(bus: Bus, settings: Settings) -> None:
-    settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING}, "EVENTS_URL": "redis://ada:s3c@ret@127.0.0.1:port/0"}
+@pytest.mark.parametrize("wrong", ["port/0", "99999/0", "6379/0?colour=s3cret", "6379/0?protocol=3"])
+def test_a_url_that_is_none_is_told_without_its_password(bus: Bus, settings: Settings, wrong: str) -> None:
+    url = f"redis://ada:s3c@ret@127.0.0.1:{wrong}"
+    settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING}, "EVENTS_URL": url}
     assert consume() == (1, "EVENTS_URL: expected one such as redis://user:password@host:6379/0.")
+
+
+def test_what_a_url_says_of_reading_and_waiting_is_not_for_the_consumer(
+    server: PrivateRedis, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{server.url}?socket_timeout=0.1&decode_responses=true"
+    settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING}, "EVENTS_URL": url}
+    monkeypatch.setattr(redis_streams, "BLOCK", 500)
+    bus.publish(1)
+    assert consume() == (0, "")
+    streams = events.streams(group="program_intent", consumer="own", batch=10)
+    assert streams.new([STREAM], is_patient=True) == []
+    streams.close()
+
+
+@pytest.mark.parametrize("option", ["--topic", "--group", "--consumer"])
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "\0", "\udcff"])
+def test_a_name_that_cannot_be_told_is_refused(bus: Bus, option: str, name: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        call_command("consume_program_intents", "--topic", TOPIC, "--once", option, name)
+    assert str(refused.value) == f"Error: argument {option}: expected printable characters, not {name!r}."
+
+
+def test_a_topic_with_spaces_is_one(bus: Bus) -> None:
+    bus.publish(1)
+    bus.redis.rename(STREAM, f"{PREFIX}-of {TOPIC}")
+    assert consume(topics=[f"of {TOPIC}"]) == (0, "")
+    assert Run.objects.get().source == f"of {TOPIC}"
 
 
 @pytest.mark.parametrize(

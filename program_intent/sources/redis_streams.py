@@ -32,10 +32,13 @@ class Streams:
         self._response_error = redis.ResponseError
         self._group, self._consumer, self._batch = group, consumer, batch
         try:  # protocol 2 gives the same shapes in every version of redis-py
-            self._redis: Any = redis.Redis.from_url(
-                url, protocol=2, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
-            )
-        except ValueError:  # whose message may hold the password
+            self._redis: Any = redis.Redis.from_url(url, protocol=2, socket_connect_timeout=_TIMEOUT)
+            pool = self._redis.connection_pool
+            pool.connection_kwargs |= {"socket_timeout": _TIMEOUT, "decode_responses": False}  # whatever the URL says
+            pool.make_connection()  # which knows the options that there are
+            if int(pool.connection_kwargs["protocol"]) != 2:
+                raise ValueError
+        except (ValueError, TypeError):  # whose message may hold the password
             raise LoadError("EVENTS_URL: expected one such as redis://user:password@host:6379/0.") from None
 
     def close(self) -> None:
