@@ -506,6 +506,30 @@ def test_a_broker_that_is_away_is_one_line_and_exit_status_1(bus: Bus, settings:
     assert "s3cret" not in line
 
 
+def test_a_key_that_is_no_stream_is_named(bus: Bus) -> None:
+    bus.redis.set(STREAM, "a text")
+    status, line = consume()
+    assert (status, line.startswith(f"The event bus cannot be read: {STREAM}: WRONGTYPE ")) == (1, True)
+
+
+@pytest.fixture
+def full(server: PrivateRedis) -> Iterator[Callable[[], None]]:
+    """Lets the memory of Redis be full, until the test ends."""
+    client = server.client()
+    yield lambda: client.config_set("maxmemory", 1)
+    client.config_set("maxmemory", 0)
+    client.close()
+
+
+@pytest.mark.parametrize("consumer", ["own", "another"])
+def test_a_redis_whose_memory_is_full_is_read(bus: Bus, full: Callable[[], None], consumer: str) -> None:
+    consume("--consumer", "own")
+    bus.publish(1)
+    full()
+    assert consume("--consumer", consumer) == (0, "")
+    assert (counts()[0], bus.pending()) == (1, 0)
+
+
 @pytest.mark.parametrize("wrong", ["port/0", "99999/0", "6379/0?colour=s3cret", "6379/0?protocol=3"])
 def test_a_url_that_is_none_is_told_without_its_password(bus: Bus, settings: Settings, wrong: str) -> None:
     url = f"redis://ada:s3c@ret@127.0.0.1:{wrong}"

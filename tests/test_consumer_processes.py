@@ -275,6 +275,21 @@ def test_a_redis_that_restarts_without_its_data_is_told_and_listened_to(consumer
     assert f"{STREAM}: was read before, and has no such group" in consumers.log.read_text()
 
 
+def test_a_group_that_is_deleted_under_a_waiting_consumer_is_told_and_made_again(
+    consumers: Consumers, bus: Bus
+) -> None:
+    publish(bus)
+    with consumers.started() as process:
+        wait_until(lambda: is_in(EVENTS) and bus.pending() == 0)
+        bus.redis.xgroup_destroy(STREAM, "program_intent")
+        wait_until(lambda: f"{STREAM}: was read before, and has no such group" in consumers.log.read_text())
+        bus.publish(1, after=EVENTS)
+        wait_until(lambda: is_in(EVENTS + 1) and bus.pending() == 0)
+        process.terminate()
+        assert end(process).status == 0
+    expect_in(bus, EVENTS + 1)
+
+
 def test_a_redis_that_stays_away_is_exit_status_1(consumers: Consumers, bus: Bus) -> None:
     publish(bus)
     with consumers.started("patience of 1") as process:

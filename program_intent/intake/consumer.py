@@ -139,7 +139,7 @@ class Consumer:
                 return self._read(is_patient=is_patient)
             except self._streams.error as error:
                 if patience.is_over:
-                    raise LoadError(f"The event bus is away: {error}.") from error
+                    raise LoadError(f"The event bus is away: {str(error).rstrip('.')}.") from error
                 _logger.warning("The event bus is away: %s", error)
             self._is_behind = True
             patience.wait()

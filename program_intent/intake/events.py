@@ -132,7 +132,7 @@ def in_words(bus: Streams) -> Iterator[None]:
     try:
         yield
     except bus.error as error:
-        raise LoadError(f"The event bus cannot be read: {error}.") from error
+        raise LoadError(f"The event bus cannot be read: {str(error).rstrip('.')}.") from error
 
 
 def streams(*, group: str = "", consumer: str = "", batch: int = 1) -> Streams:

@@ -46,6 +46,8 @@ class Streams:
 
     def open(self, stream: str) -> bool:
         """Make the group at the beginning of the stream, if it is not there; whether it was made."""
+        if self.place(stream):  # a Redis whose memory is full makes none, also where it is there
+            return False
         for counted in ({"entries_read": 0}, {}):  # Redis 6.2 does not count
             try:
                 self._redis.xgroup_create(stream, self._group, id="0", mkstream=True, **counted)
@@ -54,7 +56,7 @@ class Streams:
                 if "BUSYGROUP" in str(error):
                     return False
                 if not counted:
-                    raise
+                    raise self._response_error(f"{stream}: {error}") from error
         return False
 
     def place(self, stream: str) -> tuple[str, bool] | None:
@@ -63,7 +65,7 @@ class Streams:
         The first that is left being newer says so, unless what is left is all that was added behind it, which Redis 7
         knows.
         """
-        if not self._redis.exists(stream):
+        if self._redis.type(stream) != b"stream":
             return None
         for group in self._redis.xinfo_groups(stream):
             if group["name"] == self._group.encode():
