@@ -540,7 +540,7 @@ def test_a_url_that_is_none_is_told_without_its_password(bus: Bus, settings: Set
 def test_what_a_url_says_of_reading_and_waiting_is_not_for_the_consumer(
     server: PrivateRedis, bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = f"{server.url}?socket_timeout=0.1&decode_responses=true"
+    url = f"{server.url}?socket_timeout=0.1&decode_responses=true&max_connections=1"
     settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING}, "EVENTS_URL": url}
     monkeypatch.setattr(redis_streams, "BLOCK", 500)
     bus.publish(1)

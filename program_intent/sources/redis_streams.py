@@ -35,7 +35,7 @@ class Streams:
             self._redis: Any = redis.Redis.from_url(url, protocol=2, socket_connect_timeout=_TIMEOUT)
             pool = self._redis.connection_pool
             pool.connection_kwargs |= {"socket_timeout": _TIMEOUT, "decode_responses": False}  # whatever the URL says
-            pool.make_connection()  # which knows the options that there are
+            pool.connection_class(**pool.connection_kwargs)  # which knows the options that there are
             if int(pool.connection_kwargs["protocol"]) != 2:
                 raise ValueError
         except (ValueError, TypeError):  # whose message may hold the password
