@@ -235,6 +235,22 @@ def test_sigterm_finishes_the_batch_and_is_exit_status_0(consumers: Consumers, b
     assert Run.objects.get().status == "finished"
 
 
+@pytest.mark.parametrize("place", ["after settle 1", "before commit 3"])
+def test_ctrl_c_pressed_twice_loses_nothing_and_its_run_knows_what_is_stored(
+    consumers: Consumers, bus: Bus, place: str
+) -> None:
+    publish(bus)
+    with consumers.started(f"pause {place}", "--batch", "40") as process:
+        wait_for_pause(process)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        assert end(process).status == 0
+    assert bus.pending() == 40
+    consume()
+    expect_in(bus)
+
+
 def test_sigterm_ends_a_consumer_that_waits_for_news_at_once(consumers: Consumers, bus: Bus) -> None:
     publish(bus, 1)
     with consumers.started() as process:

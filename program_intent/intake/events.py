@@ -120,7 +120,7 @@ class Stored:
     def tell_that_it_is_at_work(self) -> None:
         """Once a minute, of a run to which nothing comes."""
         if time.monotonic() - self._told >= NEWS_AFTER:
-            self._run.tell(self.counts)
+            self._run.tell()
             self._told = time.monotonic()
 
     def end(self, status: RunStatus, message: str = "") -> None:
