@@ -33,7 +33,7 @@ from program_intent.validation.learners import (
     field_problem,
     is_unique,
     key_field,
-    problem_of_setting,
+    problem_of_event,
     problem_of_source,
 )
 from program_intent.validation.times import EARLIEST
@@ -167,7 +167,7 @@ def _misfits(event_type: str, mapping: dict[str, str]) -> Iterator[str]:
         except Refused as refused:
             yield f"{where}[{name!r}]: {refused}"
     with suppress(*_TOLD_BY_DJANGO):
-        if problem := problem_of_setting(f"{where}['learner_field']", mapping.get("learner_field")):
+        if problem := problem_of_event(event_type, mapping):
             yield problem
     if problem := _not_imported(mapping["rows"]) if "rows" in mapping else "":
         yield f"{where}['rows'] {problem}."

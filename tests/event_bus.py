@@ -74,7 +74,8 @@ class PrivateRedis:
         self._process.wait()
 
     def lose_data(self) -> None:
-        shutil.rmtree(Path(self._directory, "appendonlydir"))
+        shutil.rmtree(self._directory)
+        Path(self._directory).mkdir()
 
     def client(self) -> Any:
         import redis
@@ -133,8 +134,14 @@ class Bus:
             self.redis.xadd(STREAM, {name: value for name, value in fields.items() if value is not None}).decode()
         )
 
-    def pending(self) -> int:
-        return int(self.redis.xpending(STREAM, "program_intent")["pending"])
+    def pending(self, group: str = "program_intent") -> int:
+        return int(self.redis.xpending(STREAM, group)["pending"])
+
+    def acknowledged(self, group: str = "program_intent") -> int:
+        (last,) = [
+            each["last-delivered-id"] for each in self.redis.xinfo_groups(STREAM) if each["name"].decode() == group
+        ]
+        return len(self.redis.xrange(STREAM, max=last)) - self.pending(group)
 
 
 def make_user_data(key: int) -> Any:

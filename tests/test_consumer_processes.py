@@ -1,12 +1,13 @@
 """Consumers of the event bus as real processes that meet bad luck: nothing is lost, nothing is doubled."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
 from threading import Timer
@@ -57,22 +58,44 @@ class Consumers:
     def __init__(self, directory: Path, redis: PrivateRedis) -> None:
         self._directory = directory
         self.redis = redis
-        self.log = directory / "log"
+        self.log, self.log_of_stock = directory / "log", directory / "log of stock"
         settings = {
             "PROGRAM_INTENT": {"EVENTS": {AWARDED: MAPPING}},
             "EVENT_BUS_REDIS_CONNECTION_URL": redis.url,
             "EVENT_BUS_TOPIC_PREFIX": PREFIX,
         }
-        lines = ["from test_settings import *", *(f"{name} = {value!r}" for name, value in settings.items())]
-        Path(directory, "consumer_settings.py").write_text("\n".join(lines))
+        of_stock = {
+            "EVENT_BUS_CONSUMER": "edx_event_bus_redis.RedisEventConsumer",
+            "INSTALLED_APPS": [*test_settings.INSTALLED_APPS, "openedx_events"],
+            "LOGGING": {
+                "version": 1,
+                "handlers": {"file": {"class": "logging.FileHandler", "filename": str(self.log_of_stock)}},
+                "root": {"level": "DEBUG", "handlers": ["file"]},
+            },
+        }
+        for module, values in {"consumer_settings": settings, "stock_settings": settings | of_stock}.items():
+            lines = ["from test_settings import *", *(f"{name} = {value!r}" for name, value in values.items())]
+            Path(directory, f"{module}.py").write_text("\n".join(lines))
+
+    def started(
+        self, happens: str = "", *options: str, **environment: str
+    ) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        what = f"log {self.log}, {happens}".rstrip(", ")
+        command = ("tests.consumer_process", what, "--topic", TOPIC, *options)
+        return self._started("consumer_settings", *command, **environment)
+
+    def stock(self, **environment: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        """Open edX's own, with our receiver."""
+        extra = json.dumps({"consumer_name": "one", "check_backlog": True})
+        command = ("django", "consume_events", "--topic", TOPIC, "--group_id", "stock", "--extra", extra)
+        return self._started("stock_settings", *command, **environment)
 
     @contextmanager
-    def started(self, happens: str = "", *options: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
-        what = f"log {self.log}, {happens}".rstrip(", ")
+    def _started(self, settings: str, *command: str, **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.consumer_process", what, "--topic", TOPIC, *options],
+            [sys.executable, "-m", *command],
             env=process_environment()
-            | {"DJANGO_SETTINGS_MODULE": "consumer_settings", "PYTHONPATH": f"{ROOT}{os.pathsep}{self._directory}"}
+            | {"DJANGO_SETTINGS_MODULE": settings, "PYTHONPATH": f"{ROOT}{os.pathsep}{self._directory}"}
             | environment,
             cwd=ROOT,
             bufsize=0,
@@ -138,7 +161,8 @@ KILLED = -signal.SIGKILL
 @pytest.mark.parametrize(
     ("place", "stored"),
     [
-        ("before commit 1", 0),  # the run
+        ("before commit 2", 0),  # the run
+        ("before commit 3", 0),
         ("after settle 1", 40),
         ("before acknowledgement 1", 40),
         ("after acknowledgement 2", 80),
@@ -158,7 +182,7 @@ def test_what_is_killed_in_mid_transaction_is_not_there_and_comes_in_by_another_
     consumers: Consumers, bus: Bus
 ) -> None:
     publish(bus)
-    assert consumers.run("kill before commit 3", *ONCE).status == KILLED  # that of the second batch
+    assert consumers.run("kill before commit 4", *ONCE).status == KILLED  # that of the second batch
     assert is_in(40)
     consume("--consumer", "another", claimed_after=0)
     expect_in(bus)
@@ -211,6 +235,22 @@ def test_sigterm_finishes_the_batch_and_is_exit_status_0(consumers: Consumers, b
     assert Run.objects.get().status == "finished"
 
 
+@pytest.mark.parametrize("place", ["after settle 1", "before commit 3"])
+def test_ctrl_c_pressed_twice_loses_nothing_and_its_run_knows_what_is_stored(
+    consumers: Consumers, bus: Bus, place: str
+) -> None:
+    publish(bus)
+    with consumers.started(f"pause {place}", "--batch", "40") as process:
+        wait_for_pause(process)
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+        assert end(process).status == 0
+    assert bus.pending() == 40
+    consume()
+    expect_in(bus)
+
+
 def test_sigterm_ends_a_consumer_that_waits_for_news_at_once(consumers: Consumers, bus: Bus) -> None:
     publish(bus, 1)
     with consumers.started() as process:
@@ -249,6 +289,21 @@ def test_a_redis_that_restarts_without_its_data_is_told_and_listened_to(consumer
         process.terminate()
         assert end(process).status == 0
     assert f"{STREAM}: was read before, and has no such group" in consumers.log.read_text()
+
+
+def test_a_group_that_is_deleted_under_a_waiting_consumer_is_told_and_made_again(
+    consumers: Consumers, bus: Bus
+) -> None:
+    publish(bus)
+    with consumers.started() as process:
+        wait_until(lambda: is_in(EVENTS) and bus.pending() == 0)
+        bus.redis.xgroup_destroy(STREAM, "program_intent")
+        wait_until(lambda: f"{STREAM}: was read before, and has no such group" in consumers.log.read_text())
+        bus.publish(1, after=EVENTS)
+        wait_until(lambda: is_in(EVENTS + 1) and bus.pending() == 0)
+        process.terminate()
+        assert end(process).status == 0
+    expect_in(bus, EVENTS + 1)
 
 
 def test_a_redis_that_stays_away_is_exit_status_1(consumers: Consumers, bus: Bus) -> None:
@@ -300,6 +355,34 @@ def test_a_database_that_is_away_for_a_while_is_waited_for_by_the_same_process(
         process.terminate()
         assert end(process).status == 0
     expect_in(bus)
+
+
+@needs_a_server
+def test_what_the_stock_consumer_loses_and_tells_of_people_with_the_database_away_ours_does_not(
+    consumers: Consumers, bus: Bus, line: Proxy
+) -> None:
+    count = 10
+    with consumers.stock(**through(line)):
+        publish(bus, 1)
+        wait_until(lambda: is_in(1))
+        line.go_down()
+        bus.publish(*range(1, count + 1), after=1)
+        wait_until(lambda: bus.acknowledged("stock") == count + 1)
+        line.come_up()
+        publish(bus, 1)
+        wait_until(lambda: bus.acknowledged("stock") == count + 2)
+    assert is_in(1)  # though the receiver is ours
+    told, (name, _, email) = consumers.log_of_stock.read_text(), PERSONAL
+    assert (told.count("Error consuming event from Redis"), told.count(name), told.count(email)) == (count,) * 3
+
+    with consumers.started("pause before settle 1", **through(line)) as process:
+        wait_for_pause(process)
+        line.go_down()
+        go_on(process)
+        wait_until(lambda: "The database failed: " in consumers.log.read_text())
+        assert is_in(1)
+        line.come_up()
+        wait_until(lambda: is_in(count + 1) and bus.acknowledged() == count + 2)
 
 
 @needs_a_server

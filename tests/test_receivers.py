@@ -101,6 +101,14 @@ def test_a_row_that_is_rejected_is_told_without_a_name(caplog: pytest.LogCapture
     assert warnings(caplog) == [f"An event {AWARDED} was not recorded: 1 of its rows were rejected"]
 
 
+def test_a_field_that_the_user_model_lacks_is_told_in_a_line(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: {**MAPPING, "learner_field": "nickname"}}}
+    award(1)
+    assert warnings(caplog) == [f"An event {AWARDED} was not recorded: FieldDoesNotExist"]
+
+
 def test_an_error_of_the_database_leaves_the_hosts_transaction_usable(caplog: pytest.LogCaptureFixture) -> None:
     with transaction.atomic():
         enroll(1)

@@ -457,6 +457,12 @@ def test_a_field_that_the_user_model_lacks_is_told_in_the_words_of_the_check(
             sync()
 
 
+def test_a_source_that_is_no_dictionary_is_told_in_the_words_of_the_check(settings: Settings) -> None:
+    settings.PROGRAM_INTENT = {"SOURCES": {"reports": "sqlite://"}}
+    with pytest.raises(LoadError, match=r"\['reports'\] is not a dictionary"):
+        sync()
+
+
 def test_a_name_that_standard_output_cannot_spell_is_spelled_out(warehouse: Warehouse, settings: Settings) -> None:
     settings.PROGRAM_INTENT["SOURCES"] = {"\xfc": settings.PROGRAM_INTENT["SOURCES"]["reports"]}
     warehouse.add(1)

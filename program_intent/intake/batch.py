@@ -11,6 +11,7 @@ from program_intent.engines.generic import Spelled
 from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import Named, PreparedRows
 from program_intent.validation.judge import NewIntent
+from program_intent.validation.values import shown
 
 
 class Erased(Enum):
@@ -94,7 +95,14 @@ class Settled(NamedTuple):
 def _texts(block: Block) -> list[str]:
     rows = [row.values if isinstance(row, Malformed) else row for row in block.rows]
     values = list(chain.from_iterable(rows))
-    return values if set(map(type, values)) == {str} else ["" if value is None else str(value) for value in values]
+    return values if set(map(type, values)) == {str} else list(map(_text, values))
+
+
+def _text(value: object) -> str:
+    try:
+        return "" if value is None else str(value)
+    except Exception:  # a function of the host's may give anything
+        return shown(value)
 
 
 def _as_one(texts: Sequence[str]) -> _Texts:

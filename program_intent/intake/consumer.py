@@ -70,9 +70,6 @@ class Consumer:
     ) -> None:
         if not conf.events():  # or all that is there would be acknowledged
             raise LoadError('PROGRAM_INTENT["EVENTS"] maps no event.')
-        for event_type, mapping in conf.events().items():
-            for problem in conf.problems_of_event(event_type, mapping):
-                raise LoadError(problem)
         self._using = router.db_for_write(ProgramIntent)
         self._topics = {conf.stream(topic): topic for topic in topics}
         self._streams = streams(group=group, consumer=name, batch=batch)
@@ -142,7 +139,7 @@ class Consumer:
                 return self._read(is_patient=is_patient)
             except self._streams.error as error:
                 if patience.is_over:
-                    raise LoadError(f"The event bus is away: {error}.") from error
+                    raise LoadError(f"The event bus is away: {str(error).rstrip('.')}.") from error
                 _logger.warning("The event bus is away: %s", error)
             self._is_behind = True
             patience.wait()

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import NamedTuple
 
 from django.db import DataError, Error, IntegrityError, OperationalError
@@ -14,11 +13,12 @@ from program_intent.exceptions import LoadError
 from program_intent.intake.batch import Settled
 from program_intent.intake.load import Load
 from program_intent.intake.refused import RefusedRows
-from program_intent.intake.runs import OpenRun
+from program_intent.intake.runs import RunOfRows
 from program_intent.intake.writers import Storing
 from program_intent.sources.open_edx import Messages
 from program_intent.sources.redis_streams import Message, Streams
 from program_intent.sources.rows import Block, Malformed, Values
+from program_intent.validation.learners import problem_of_event, problem_of_setting
 
 # Seconds between two notes that an idle run is at work.
 NEWS_AFTER = 60
@@ -85,16 +85,15 @@ class Stored:
     """Stores what messages mean, as one run."""
 
     def __init__(self, kind: RunKind, *, using: str, by: str, source: str) -> None:
-        self._open = partial(OpenRun, kind, using=using, by=by, source=source)
+        self._run = RunOfRows(kind, using=using, by=by, source=source)
         self._using = using
-        self._run: OpenRun | None = None
         self._told = time.monotonic()
         self._new = 0
         self.new_rejects = 0
         self._load = Load(
             using=using,
             zone=None,
-            writer=Storing(self._run_key),
+            writer=Storing(self._run.key),
             max_rejects=None,
             reject=lambda reject: None,
             progress=lambda counts: None,
@@ -113,26 +112,19 @@ class Stored:
             self._load.run([rows], learner_field=field)
             self.new_rejects += self._new
 
-    def _run_key(self) -> int:
-        if self._run is None:
-            self._run = self._open()
-        return self._run.key
-
     def _note(self, settled: Settled) -> None:
         self._new = len(self._refused.keep(settled, self._field))
-        if self._run:
-            self._run.note(settled)
+        self._run.note(settled)
         self._told = time.monotonic()
 
     def tell_that_it_is_at_work(self) -> None:
         """Once a minute, of a run to which nothing comes."""
-        if self._run and time.monotonic() - self._told >= NEWS_AFTER:
-            self._run.tell(self.counts)
+        if time.monotonic() - self._told >= NEWS_AFTER:
+            self._run.tell()
             self._told = time.monotonic()
 
     def end(self, status: RunStatus, message: str = "") -> None:
-        if self._run:
-            self._run.end(self.counts, status, message=message)
+        self._run.end(self.counts, status, message=message)
 
 
 @contextmanager
@@ -140,12 +132,22 @@ def in_words(bus: Streams) -> Iterator[None]:
     try:
         yield
     except bus.error as error:
-        raise LoadError(f"The event bus cannot be read: {error}.") from error
+        raise LoadError(f"The event bus cannot be read: {str(error).rstrip('.')}.") from error
 
 
 def streams(*, group: str = "", consumer: str = "", batch: int = 1) -> Streams:
-    """:raises LoadError: nothing says where they are, or redis-py is not installed."""
+    """:raises LoadError: the settings are wrong, or nothing says where they are, or redis-py is not installed."""
+    for problem in filter(None, _problems()):
+        raise LoadError(problem)
     url = conf.events_url()
     if not url:
         raise LoadError("Set EVENTS_URL, or EVENT_BUS_REDIS_CONNECTION_URL: where the event bus is.")
     return Streams(url, group=group, consumer=consumer, batch=batch)
+
+
+def _problems() -> Iterator[str]:
+    """What the checks tell too, where they are not skipped."""
+    yield problem_of_setting("LEARNER_LOOKUP_FIELD", conf.learner_lookup_field())
+    for event_type, mapping in conf.events().items():
+        yield from conf.problems_of_event(event_type, mapping)
+        yield problem_of_event(event_type, mapping)

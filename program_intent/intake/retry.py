@@ -14,11 +14,10 @@ from program_intent.intake.batch import Settled
 from program_intent.intake.events import Meant, RowsFailed, Stored, in_words, meant, streams
 from program_intent.intake.load import Load
 from program_intent.intake.refused import RefusedRows, kept_of_known_learners
-from program_intent.intake.runs import OpenRun
+from program_intent.intake.runs import RunOfRows
 from program_intent.intake.writers import Storing
 from program_intent.models import RejectedIntent
 from program_intent.sources.open_edx import Messages, Unreadable
-from program_intent.store.retrying import retrying
 from program_intent.validation.learners import Learners
 
 _logger = logging.getLogger("program_intent.sync")
@@ -39,23 +38,11 @@ def retry(
     """
     using = rows.db
     refused = RefusedRows(source, using=using)
-    run: OpenRun | None = None
-
-    def opened() -> OpenRun:
-        run = OpenRun(RunKind.RETRY, using=using, by=by, source=source)
-        first(run=run.key)
-        return run
-
-    def run_key() -> int:
-        nonlocal run
-        if run is None:
-            run = retrying(using, opened)
-        return run.key
+    run = RunOfRows(RunKind.RETRY, using=using, by=by, source=source, first=first)
 
     def note(settled: Settled) -> None:
         refused.settle(settled)
-        if run:
-            run.note(settled)
+        run.note(settled)
 
     settings = conf.source(source) if source in conf.sources() else {}
     zone = settings.get("ASSUME_TIMEZONE")
@@ -63,7 +50,7 @@ def retry(
     load = Load(
         using=using,
         zone=ZoneInfo(zone) if zone else None,
-        writer=Storing(run_key, first),
+        writer=Storing(run.key, first),
         max_rejects=None,
         reject=lambda reject: None,
         progress=lambda counts: None,
@@ -75,8 +62,7 @@ def retry(
             _retry_by(field_now or field, rows.filter(learner_field=field), load)
         status = RunStatus.FINISHED
     finally:
-        if run:
-            run.end(load.counts, status)
+        run.end(load.counts, status)
     return load.counts
 
 

@@ -1,7 +1,7 @@
 """Who brought what: the row of a run, written in the transactions of the run's batches."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -42,28 +42,31 @@ class OpenRun:
 
     def note(self, settled: Settled) -> None:
         """In the transaction of a batch, after its rows: what is true once that is committed."""
-        self._write(settled.counts, last_key=self._newest())
+        self._write(**_counts(settled.counts), last_key=self._newest())
 
-    def tell(self, counts: LoadReport) -> None:
+    def tell(self) -> None:
         """Between batches: it is at work."""
-        self._write(counts)
+        self._write()
 
     def end(
         self, counts: LoadReport, status: RunStatus, *, message: str = "", files: Sequence[dict[str, Any]] = ()
     ) -> None:
-        """Write how the run ended, unless another ended it, and tell whoever listens once that is committed."""
+        """Write how the run ended, unless another ended it, and tell whoever listens once that is committed.
+
+        The row has the counts of the last batch, which may have been committed and not counted.
+        """
         if status == RunStatus.STOPPED:  # it may be because the connection was lost
             drop_lost_connection(self._using)
         values = {"status": status.value, "message": self._spelled("message", message), "finished": timezone.now()}
-        if not self._write(counts, **values, files=list(files)):
+        if not self._write(**values, files=list(files)):
             return
         level = logging.INFO if status == RunStatus.FINISHED else logging.ERROR
         self._log(level, status.value, counts=_counts(counts), files=list(files), reason=values["message"])
         transaction.on_commit(partial(_tell, self._runs.filter(pk=self.key)), using=self._using)
 
-    def _write(self, counts: LoadReport, **values: Any) -> bool:
+    def _write(self, **values: Any) -> bool:
         mine = self._runs.filter(pk=self.key, status=RunStatus.RUNNING.value)
-        return bool(mine.update(updated=timezone.now(), **_counts(counts), **values))
+        return bool(mine.update(updated=timezone.now(), **values))
 
     def _log(self, level: int, what: str, **more: Any) -> None:
         """Once it is committed; a handler that fails stops nothing."""
@@ -84,6 +87,44 @@ class OpenRun:
 
     def _spelled(self, name: str, text: str) -> str:
         return spelled_out(Run, name, text, self._using)
+
+
+class RunOfRows:
+    """A run that begins with its first row: where nothing is read, there is none.
+
+    ``first`` is called with its key in the transaction that begins it.
+    """
+
+    def __init__(
+        self, kind: RunKind, *, using: str, by: str, source: str, first: Callable[..., None] = lambda **values: None
+    ) -> None:
+        self._open = partial(OpenRun, kind, using=using, by=by, source=source)
+        self._using = using
+        self._first = first
+        self._run: OpenRun | None = None
+
+    def key(self) -> int:
+        if self._run is None:
+            self._run = retrying(self._using, self._opened)
+        return self._run.key
+
+    def _opened(self) -> OpenRun:
+        """In one transaction, or a run that is killed between them is nobody's."""
+        run = self._open()
+        self._first(run=run.key)
+        return run
+
+    def note(self, settled: Settled) -> None:
+        if self._run:
+            self._run.note(settled)
+
+    def tell(self) -> None:
+        if self._run:
+            self._run.tell()
+
+    def end(self, counts: LoadReport, status: RunStatus, *, message: str = "") -> None:
+        if self._run:
+            self._run.end(counts, status, message=message)
 
 
 def stop_left(key: int | None, *, using: str, message: str) -> None:

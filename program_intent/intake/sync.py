@@ -23,12 +23,12 @@ from program_intent.intake.lease import Lease
 from program_intent.intake.load import Load
 from program_intent.intake.refused import OF_UNKNOWN_LEARNERS, RefusedRows
 from program_intent.intake.retry import retry
-from program_intent.intake.runs import OpenRun
+from program_intent.intake.runs import RunOfRows
 from program_intent.intake.writers import Foretelling, Storing
 from program_intent.models import Checkpoint, ProgramIntent
 from program_intent.sources import cursors
 from program_intent.sources.warehouse import Warehouse, engine_of
-from program_intent.store.retrying import drop_lost_connection, retrying
+from program_intent.store.retrying import drop_lost_connection
 from program_intent.validation.learners import field_meant, problem_of_source
 from program_intent.validation.values import Refused
 
@@ -76,7 +76,7 @@ class Sync:
         self._lease = Lease(source, using=self._using)
         self._waiting: Callable[[Future[Any]], Any] = Future.result if dry_run else self._lease.waiting
         self._refused = RefusedRows(source, using=self._using)
-        self._run: OpenRun | None = None
+        self._run = RunOfRows(RunKind.WAREHOUSE, using=self._using, by=by, source=source, first=self._lease.write)
         self._counts = LoadReport(0, 0, 0, 0, 0, 0.0, dry_run)
         self._new: list[Reject] = []
         self._new_rejects = 0
@@ -127,7 +127,7 @@ class Sync:
             load = Load(
                 using=self._using,
                 zone=self._zone,
-                writer=foretelling if self._dry_run else Storing(self._run_key, self._lease.write),
+                writer=foretelling if self._dry_run else Storing(self._run.key, self._lease.write),
                 max_rejects=None,
                 reject=self._met,
                 progress=self._after_batch,
@@ -144,8 +144,7 @@ class Sync:
                 raise
             finally:
                 self._counts = load.counts
-                if self._run:
-                    self._run.end(self._counts, status, message=message)
+                self._run.end(self._counts, status, message=message)
 
     def _begin_at(self, checkpoint: Checkpoint) -> None:
         """Where the source is read from."""
@@ -169,25 +168,12 @@ class Sync:
         except LoadError as error:
             raise LoadError(f"{self._source}: {error}") from error
 
-    def _run_key(self) -> int:
-        """Of the run, which a sync that reads nothing does not leave."""
-        if self._run is None:
-            self._run = retrying(self._using, self._open_run)
-        return self._run.key
-
-    def _open_run(self) -> OpenRun:
-        """In one transaction, or a run that is killed between them is nobody's."""
-        run = OpenRun(RunKind.WAREHOUSE, using=self._using, by=self._by, source=self._source)
-        self._lease.write(run=run.key)
-        return run
-
     def _note(self, settled: Settled) -> None:
         """In the transaction of a batch, after its rows."""
         self._new = self._refused.keep(settled, self._learner_field)
         self._moved_to = self._highest(settled)
         self._lease.write(**self._reached())
-        if self._run:
-            self._run.note(settled)
+        self._run.note(settled)
 
     def _reached(self) -> dict[str, str]:
         """What the checkpoint says: a cursor is worth nothing without the query that it is of."""
@@ -233,9 +219,9 @@ def _settings(source: str) -> dict[str, Any]:
     sources = conf.sources()
     if source not in sources:
         raise LoadError(f'PROGRAM_INTENT["SOURCES"] has no {source!r}. Known: {", ".join(sources) or "none"}.')
-    for problem in (*conf.problems_of_source(source, sources[source]), problem_of_source(source, sources[source])):
-        if problem:
-            raise LoadError(problem)
+    settings = sources[source]
+    if problem := next(conf.problems_of_source(source, settings), "") or problem_of_source(source, settings):
+        raise LoadError(problem)
     return conf.source(source)
 
 

@@ -32,10 +32,13 @@ class Streams:
         self._response_error = redis.ResponseError
         self._group, self._consumer, self._batch = group, consumer, batch
         try:  # protocol 2 gives the same shapes in every version of redis-py
-            self._redis: Any = redis.Redis.from_url(
-                url, protocol=2, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
-            )
-        except ValueError:  # whose message may hold the password
+            self._redis: Any = redis.Redis.from_url(url, protocol=2, socket_connect_timeout=_TIMEOUT)
+            pool = self._redis.connection_pool
+            pool.connection_kwargs |= {"socket_timeout": _TIMEOUT, "decode_responses": False}  # whatever the URL says
+            pool.connection_class(**pool.connection_kwargs)  # which knows the options that there are
+            if int(pool.connection_kwargs["protocol"]) != 2:
+                raise ValueError
+        except (ValueError, TypeError):  # whose message may hold the password
             raise LoadError("EVENTS_URL: expected one such as redis://user:password@host:6379/0.") from None
 
     def close(self) -> None:
@@ -43,6 +46,8 @@ class Streams:
 
     def open(self, stream: str) -> bool:
         """Make the group at the beginning of the stream, if it is not there; whether it was made."""
+        if self.place(stream):  # a Redis whose memory is full makes none, also where it is there
+            return False
         for counted in ({"entries_read": 0}, {}):  # Redis 6.2 does not count
             try:
                 self._redis.xgroup_create(stream, self._group, id="0", mkstream=True, **counted)
@@ -51,7 +56,7 @@ class Streams:
                 if "BUSYGROUP" in str(error):
                     return False
                 if not counted:
-                    raise
+                    raise self._response_error(f"{stream}: {error}") from error
         return False
 
     def place(self, stream: str) -> tuple[str, bool] | None:
@@ -60,7 +65,7 @@ class Streams:
         The first that is left being newer says so, unless what is left is all that was added behind it, which Redis 7
         knows.
         """
-        if not self._redis.exists(stream):
+        if self._redis.type(stream) != b"stream":
             return None
         for group in self._redis.xinfo_groups(stream):
             if group["name"] == self._group.encode():
@@ -84,15 +89,18 @@ class Streams:
 
     def claimed(self, stream: str) -> Iterator[list[Message]]:
         """What any consumer was given and has not acknowledged for a minute, which is this one's from now on."""
-        start = b"0-0"
+        start, are_gone = b"0-0", False
         while True:
             start, found, *lost = self._redis.xautoclaim(
                 stream, self._group, self._consumer, CLAIMED_AFTER, start, count=self._batch
             )
             trimmed = [Message(each.decode(), {}) for each in (lost[0] if lost else ())]
             yield [*_messages(found), *trimmed]
+            are_gone |= any(key is None for key, _ in found)
             if start == b"0-0":
-                return
+                break
+        if are_gone:  # Redis 6.2 names no trimmed ones, and gives them to this consumer all the same
+            yield from self.pending(stream)
 
     def new(self, streams: Iterable[str], *, is_patient: bool) -> list[tuple[str, list[Message]]]:
         """What nobody of the group was given yet; the patient wait for it."""

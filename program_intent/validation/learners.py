@@ -92,6 +92,12 @@ def problem_of_source(source: str, settings: Mapping[str, Any]) -> str:
     )
 
 
+def problem_of_event(event_type: str, mapping: Mapping[str, Any]) -> str:
+    return problem_of_setting(
+        f"PROGRAM_INTENT[\"EVENTS\"][{event_type!r}]['learner_field']", mapping.get("learner_field")
+    )
+
+
 def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[object], Any]:
     """How a value that names a learner by field ``name`` becomes the canonical value of that field.
 

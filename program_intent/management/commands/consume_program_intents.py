@@ -19,12 +19,15 @@ class Command(BaseCommand):
     help = "Store what events of PROGRAM_INTENT['EVENTS'] mean, from Open edX's Redis streams, until it is stopped."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--topic", nargs="+", required=True, metavar="TOPIC", help="Without the prefix.")
         parser.add_argument(
-            "--group", default="program_intent", metavar="NAME", help="Of consumers that share the work."
+            "--topic", type=_name, nargs="+", required=True, metavar="TOPIC", help="Without the prefix."
+        )
+        parser.add_argument(
+            "--group", type=_name, default="program_intent", metavar="NAME", help="Of consumers that share the work."
         )
         parser.add_argument(
             "--consumer",
+            type=_name,
             default=socket.gethostname(),
             metavar="NAME",
             help="One of its own for each process of the group, the same at each start. Default: the machine's.",
@@ -60,6 +63,12 @@ class Command(BaseCommand):
             what = "1 row was" if consumer.new_rejects == 1 else f"{consumer.new_rejects:,} rows were"
             told = f"{what} rejected for the first time: the admin lists them."
             raise CommandError(told, returncode=SOME_REJECTED)
+
+
+def _name(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"expected printable characters, not {text!r}.")
+    return text
 
 
 def _batch(text: str) -> int:
