@@ -80,12 +80,12 @@ class Generic:
 
     def erased(self, prepared: Prepared) -> set[int]:
         erased = self.model._meta.apps.get_model(self.model._meta.app_label, "ErasedLearner")._base_manager
-        until = erased.using(self.connection.alias).values_list("key_until", flat=True)
+        until = erased.using(self.connection.alias).values_list("pk", "key_until")
         return {
             position
             for position, (learner, *_, effective) in enumerate(prepared.rows)
-            for last in until.filter(pk=learner)
-            if last is None or effective <= last
+            for key, last in until.filter(pk=learner)
+            if key == learner and (last is None or effective <= last)
         }
 
     def insert(self, prepared: Prepared, created: datetime) -> set[int]:

@@ -99,10 +99,10 @@ class Sql(Generic):
     @classmethod
     def was_erased(cls, model: type[Model], clause: str) -> str:
         """The condition that the learner of a row was erased with what was in effect then; where the row has no time,
-        with anything. Whom a collation takes for one, it holds one erasure of."""
+        with anything."""
         erased = cls.quoted(model._meta.apps.get_model(model._meta.app_label, "ErasedLearner")._meta.db_table)
-        is_erased = "e.learner_id = s.learner_id AND (e.key_until < s.effective_timestamp) IS NOT TRUE"
-        return f"EXISTS (SELECT 1 FROM {erased} e WHERE {is_erased} {clause})"
+        is_learner, is_later = cls.same_learner(model, "e.learner_id"), "e.key_until < s.effective_timestamp"
+        return f"EXISTS (SELECT 1 FROM {erased} e WHERE {is_learner} AND ({is_later}) IS NOT TRUE {clause})"
 
     @classmethod
     def same_learner(cls, model: type[Model], column: str, key: str = "s.learner_id") -> str:
