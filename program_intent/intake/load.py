@@ -197,6 +197,8 @@ class Load:
     def _without_erased(self, batch: Batch) -> list[Judged]:
         """The judged rows; those that are refused and tell what was erased are left out, or they would be kept."""
         judged = batch.judged
+        if str not in map(type, judged):
+            return judged
         errors = {position: each for position, each in enumerate(judged) if isinstance(each, str)}
         told = [(reject.values[0], reject.values[-1]) for reject in batch.rejects(errors)]
         are_erased = are_told_of_erased(told, self._learners, self._erased_names, self._zone)
