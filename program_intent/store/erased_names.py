@@ -7,6 +7,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.utils import timezone
 
@@ -69,25 +70,30 @@ class ErasedNames:
 
     def __init__(self, field: str, *, using: str) -> None:
         self._field = field
-        self._engine = engine_of(using)
-        self._rows = ErasedName.objects.using(using).filter(field=field)
+        self._using = using
         self._bits = bytearray()
         self._read: datetime | None = None
 
     def until(self, names: Collection[Any]) -> dict[Any, datetime]:
         """Of those of the canonical names that were erased, until when."""
         names = [name for name in names if not isinstance(name, ByKey)]
+        if not names:
+            return {}
         if len(names) > _FEW and not self._are_any():
             return {}
         by_hash = hashes(self._field, names)
         if len(names) > _FEW:
             by_hash = {each: name for each, name in by_hash.items() if self._may_be(each)}
         until: dict[Any, datetime] = {}
-        for rows in self._engine.rows_having(self._rows, "hash", list(by_hash)) if by_hash else ():
+        for rows in engine_of(self._using).rows_having(self._rows, "hash", list(by_hash)) if by_hash else ():
             for each, last in rows.values_list("hash", "until"):
                 name = by_hash[each]
                 until[name] = max(last, until.get(name, last))
         return until
+
+    @property
+    def _rows(self) -> "QuerySet[ErasedName]":
+        return ErasedName.objects.using(self._using).filter(field=self._field)
 
     def _are_any(self) -> bool:
         """Reads what is new since it was last asked; no erasure has an earlier end than when it was made."""
