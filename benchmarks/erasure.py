@@ -74,10 +74,10 @@ def forget_none() -> None:
 
 
 def forget(number: int) -> None:
-    """As many learners, who are gone, and their names."""
-    now, keys = timezone.now(), range(10_000_000, 10_000_000 + number)
-    before = {"key_until": now, "erased": now - timedelta(days=1)}
-    told = {"field": "username", "key_id": "another", "until": now}
+    """As many learners, who are gone, and their names, a day ago."""
+    then, keys = timezone.now() - timedelta(days=1), range(10_000_000, 10_000_000 + number)
+    before = {"key_until": then, "erased": then}
+    told = {"field": "username", "key_id": "another", "until": then}
     ErasedLearner.objects.bulk_create(ErasedLearner(pk=key, **before) for key in keys)
     ErasedName.objects.bulk_create(
         ErasedName(erased_id=key, hash=erased_names.hashed("a key", "username", f"gone{key}"), **told) for key in keys

@@ -79,17 +79,18 @@ class ErasedNames:
         names = [name for name in names if not isinstance(name, ByKey)]
         if not names:
             return {}
-        if len(names) > _FEW and not self._are_any():
-            return {}
-        by_hash = hashes(self._field, names)
-        if len(names) > _FEW:
-            by_hash = {each: name for each, name in by_hash.items() if self._may_be(each)}
+        by_hash = hashes(self._field, names) if len(names) <= _FEW else self._hashes_of_many(names)
         until: dict[Any, datetime] = {}
         for rows in engine_of(self._using).rows_having(self._rows, "hash", list(by_hash)) if by_hash else ():
             for each, last in rows.values_list("hash", "until"):
                 name = by_hash[each]
                 until[name] = max(last, until.get(name, last))
         return until
+
+    def _hashes_of_many(self, names: Collection[Any]) -> dict[str, Any]:
+        """Of those that may have been erased."""
+        begun = [_begun(key, self._field) for key in conf.erasure_keys()] if self._are_any() else []
+        return {hashed: name for each in begun for name in names if self._may_be(hashed := _hash(each, name))}
 
     @property
     def _rows(self) -> "QuerySet[ErasedName]":
