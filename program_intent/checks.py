@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
+from inspect import iscoroutinefunction
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfoNotFoundError
@@ -131,9 +132,14 @@ def _not_imported(path: str) -> str:
     if not is_dotted_path(path):
         return ""
     try:
-        return "" if callable(import_string(path)) else f"names no function: {path}"
+        found = import_string(path)
     except ImportError as error:
         return f"cannot be imported: {error}"
+    except Exception as error:  # of a module of the host's
+        return f"cannot be imported: {type(error).__name__}: {error}"
+    if iscoroutinefunction(found):
+        return f"names a function that would have to be awaited: {path}"
+    return "" if callable(found) else f"names no function: {path}"
 
 
 @register()

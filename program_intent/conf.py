@@ -185,7 +185,8 @@ OF_EVENT_WITH_ROWS = {
         default=NEEDED,
         kind="the dotted path of a function",
         fits=lambda value: isinstance(value, str) and is_dotted_path(value),
-        why="Takes the event, gives rows with the five values of an intent; none if it means none.",
+        why="Takes the event, gives a list of rows, each a dict of the five values of an intent; an empty one if it "
+        "means none.",
     ),
     "learner_field": _LEARNER_FIELD_OF_EVENT,
 }

@@ -1,6 +1,6 @@
 """What events mean: ``PROGRAM_INTENT["EVENTS"]`` as pure functions, for a host with a queue of its own too."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.utils.module_loading import import_string
@@ -19,13 +19,14 @@ def rows(event_type: str, event: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     :param event: the event's data by name, with ``metadata``. A path walks mappings and attributes; where a part is
         missing, the value is None, which is refused as everywhere.
-    :raises Exception: whatever the host's own function raises.
+    :raises TypeError: the host's own function gives something else than rows.
+    :raises Exception: whatever it raises.
     """
     mapping = conf.events().get(event_type)
     if mapping is None:
         return []
     if "rows" in mapping:
-        found = [dict(row) for row in import_string(mapping["rows"])(event)]
+        found = _made(mapping["rows"], event)
     else:
         constants = {name: mapping[name] for name in ("reason", "certainty")}
         found = [{name: _at(mapping[name], event) for name in conf.PATHS} | constants]
@@ -38,6 +39,14 @@ def rows(event_type: str, event: Mapping[str, Any]) -> list[dict[str, Any]]:
 def learner_field(event_type: str) -> str:
     """The field of the user model whose values name the learners of such an event."""
     return str(conf.events().get(event_type, {}).get("learner_field") or conf.learner_lookup_field())
+
+
+def _made(path: str, event: Mapping[str, Any]) -> list[dict[str, Any]]:
+    given: Any = import_string(path)(event)
+    rows: list[Any] = [None] if isinstance(given, Mapping) or not isinstance(given, Iterable) else list(given)
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise TypeError(f"{path}: expected a list of rows, each a dict; an empty one if the event means none.")
+    return [dict(row) for row in rows]
 
 
 def _at(path: str, event: Any) -> Any:

@@ -4,6 +4,7 @@ from contextlib import nullcontext
 from datetime import timedelta
 from importlib.util import find_spec
 from io import StringIO
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -586,6 +587,12 @@ PATH = "a dotted path into the event, such as metadata.time"
 OF_EVENT = "The keys are learner, program_uuid, effective_timestamp, reason, certainty, learner_field."
 OF_ROWS = "The keys are rows, learner_field."
 ROWS = "tests.test_checks.found"
+
+
+async def awaited(event: Any) -> list[Any]:
+    return []
+
+
 REASON = "letters, digits and underscores that starts with a letter, such as BUNDLE_PURCHASE, not 'signed up'."
 
 
@@ -610,6 +617,11 @@ REASON = "letters, digits and underscores that starts with a letter, such as BUN
             OF_ROWS,
         ),
         ({"rows": "tests.test_checks.KEYS"}, "['rows'] names no function: tests.test_checks.KEYS.", OF_ROWS),
+        (
+            {"rows": "tests.test_checks.awaited"},
+            "['rows'] names a function that would have to be awaited: tests.test_checks.awaited.",
+            OF_ROWS,
+        ),
     ],
 )
 def test_e011_an_event_lacks_what_makes_rows_of_it(mapping: Any, problem: str | None, hint: str) -> None:
@@ -621,6 +633,19 @@ def test_e011_an_event_lacks_what_makes_rows_of_it(mapping: Any, problem: str | 
     assert [message.msg for message in messages] == [
         f"PROGRAM_INTENT[\"EVENTS\"]['of.the.host']{each}" for each in problems
     ]
+
+
+def test_a_module_of_the_host_that_raises_is_told_and_stops_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(tmp_path, "raising.py").write_text("raise RuntimeError('not yet')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    configured = {"EVENTS": {"a": {"rows": "raising.rows"}}, "SOURCES": {"b": {**GOOD, "URL": "raising.engine"}}}
+    with override_settings(PROGRAM_INTENT=configured):
+        assert {message.id: message.msg for message in found()} == {
+            f"program_intent.{check}": f"PROGRAM_INTENT{where} cannot be imported: RuntimeError: not yet."
+            for check, where in (("E010", '["SOURCES"][\'b\']["URL"]'), ("E011", "[\"EVENTS\"]['a']['rows']"))
+        }
 
 
 def test_e011_an_event_lacks_one_of_the_five() -> None:

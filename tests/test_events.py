@@ -102,6 +102,21 @@ def test_a_function_of_the_host_makes_any_number_of_rows() -> None:
         assert events.rows("of.the.host", {"programs": []}) == []
 
 
+GIVEN = [None, ROW, "rows", [None], [*ROW.items()], 7]
+
+
+def given(event: dict[str, int]) -> Any:
+    return GIVEN[event["place"]]
+
+
+@pytest.mark.parametrize("place", range(len(GIVEN)))
+def test_a_function_of_the_host_that_gives_no_rows_is_told_what_to_give(place: int) -> None:
+    message = f"{__name__}.given: expected a list of rows, each a dict; an empty one if the event means none."
+    with by_rows("given"), pytest.raises(TypeError) as raised:
+        events.rows("of.the.host", {"place": place})
+    assert str(raised.value) == message
+
+
 def test_a_row_of_the_host_without_a_time_is_refused_too(ada: User) -> None:
     with by_rows("without_time", learner_field="username"):
         (outcome,) = record_intents(events.rows("of.the.host", {}), learner_field="username")

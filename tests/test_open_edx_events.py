@@ -37,11 +37,14 @@ def test_e011_the_installed_openedx_events_has_no_such_event() -> None:
         "program_certificate.user.pii.nickname",
         "program_certificate.user.id.value",
         "metadata.moment",
+        "metadata",
+        "program_certificate.user",
+        "program_certificate.user.pii",
     ],
 )
 def test_e011_the_event_does_not_have_what_a_path_leads_to(path: str) -> None:
     assert problems({**MAPPING, "learner": path}) == [
-        f"PROGRAM_INTENT[\"EVENTS\"]['{AWARDED}']['learner']: the event has no {path}."
+        f"PROGRAM_INTENT[\"EVENTS\"]['{AWARDED}']['learner']: the event has no value at {path}."
     ]
 
 

@@ -1,5 +1,6 @@
 """Receivers of Open edX's events, in a host that sends and under the stock consumer: they never raise."""
 
+import asyncio
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
@@ -107,6 +108,14 @@ def test_a_field_that_the_user_model_lacks_is_told_in_a_line(
     settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: {**MAPPING, "learner_field": "nickname"}}}
     award(1)
     assert warnings(caplog) == [f"An event {AWARDED} was not recorded: FieldDoesNotExist"]
+
+
+def test_an_event_that_async_code_sends_is_told_and_raises_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    async def send() -> None:
+        award(1)
+
+    asyncio.run(send())
+    assert warnings(caplog) == [f"An event {AWARDED} was not recorded: SynchronousOnlyOperation"]
 
 
 def test_an_error_of_the_database_leaves_the_hosts_transaction_usable(caplog: pytest.LogCaptureFixture) -> None:

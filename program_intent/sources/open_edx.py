@@ -46,11 +46,11 @@ def misfits(event_type: str, mapping: Mapping[str, str]) -> Iterator[str]:
         yield ": the installed openedx-events has no such event."
         return
     for name in PATHS:
-        if name in mapping and not _has_path(signal, mapping[name]):
-            yield f"[{name!r}]: the event has no {mapping[name]}."
+        if name in mapping and not _has_value(signal, mapping[name]):
+            yield f"[{name!r}]: the event has no value at {mapping[name]}."
 
 
-def _has_path(signal: Any, path: str) -> bool:
+def _has_value(signal: Any, path: str) -> bool:
     from openedx_events.data import EventsMetadata
 
     known: Any = {**signal.init_data, "metadata": EventsMetadata}
@@ -64,7 +64,7 @@ def _has_path(signal: Any, path: str) -> bool:
         if part not in fields:
             return False
         known = fields[part]
-    return True
+    return not hasattr(known, "__attrs_attrs__")  # as a text it would be all that is told of a person
 
 
 class Messages:
