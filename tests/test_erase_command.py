@@ -56,8 +56,8 @@ def load_of(tmp_path: Path, *names: Any) -> Loaded:
     return load(write_report(tmp_path / "report.csv", *(line(learner=name) for name in names)), *BY_NAME)
 
 
-def reject(learner: Any, field: str = "username") -> RejectedIntent:
-    values = dict.fromkeys(("program_uuid", "reason", "certainty", "effective_timestamp"), "")
+def reject(learner: Any, field: str = "username", when: str = "") -> RejectedIntent:
+    values = {**dict.fromkeys(("program_uuid", "reason", "certainty"), ""), "effective_timestamp": when}
     told = {"source": "reports", "key": str(next(_keys)), "error": "", "first_seen": MOMENT, "last_seen": MOMENT}
     return RejectedIntent.objects.create(learner_field=field, learner=str(learner), **values, **told)
 
@@ -299,6 +299,16 @@ def test_again_erases_what_a_backup_has_brought_back_and_nothing_else(alice: Any
         (bob.pk, False),
     }
     assert rows_of(run(ERASE, "--again"))[1] == ["0", "0"]
+
+
+def test_again_leaves_what_was_refused_of_a_later_bearer_and_of_a_field_that_is_gone(alice: Any) -> None:
+    api.erase_learner(alice)
+    later = (timezone.now() + timedelta(seconds=1)).isoformat()
+    kept = {reject("alice@example.org", when=later), reject(alice.pk, "pk", when=later), reject("alice", "nickname")}
+    for field in ("pk", "id"):
+        reject(alice.pk, field, when="2022-04-12T00:00:00Z")
+    assert rows_of(run(ERASE, "--again"))[1] == ["0", "2"]
+    assert set(RejectedIntent.objects.all()) == kept
 
 
 def test_orphans_and_what_a_tombstone_forbids_are_erased(alice: Any, bob: Any) -> None:

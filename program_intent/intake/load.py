@@ -20,6 +20,7 @@ from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import Named, PreparedRows, Written, named_by, spelled
 from program_intent.store.erased_names import ErasedNames
+from program_intent.store.forbidden import Forbidden
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 from program_intent.validation.values import Refused
@@ -93,6 +94,7 @@ class Load:
         """
         self._learners = Learners(learner_field, self._using)
         self._erased_names = ErasedNames(learner_field, using=self._using)
+        self._forbidden = Forbidden(self._learners, self._erased_names, using=self._using, zone=self._zone)
         with suppress(Refused):
             self._learners.parse("\u00e9")  # asks what the database can spell, which another thread may not
         self._judge = Judge(connections[self._using], learner_field=learner_field, zone=self._zone)
@@ -118,12 +120,20 @@ class Load:
     def _made_ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches with their rows prepared; names of learners are looked up here, on the connection of the load."""
         if self._learners.are_named_by_key:
-            return ahead(map(self._prepared, batches), self._waiting)
+            return map(self._without_erased, ahead(map(self._prepared, batches), self._waiting))
         named = map(self._looked_up, ahead(batches, self._waiting))
         return worked_on_ahead(self._with_keys, named, self._waiting)
 
     def _looked_up(self, batch: Batch) -> Batch:
         batch.named = named_by(_named(batch), self._learners, self._erased_names)
+        return self._without_erased(batch)
+
+    def _without_erased(self, batch: Batch) -> Batch:
+        """The batch with those of its refused rows told as erased that would be kept and name who was erased."""
+        errors = _errors(batch.judged, ())
+        rejects = zip(errors, batch.rejects(errors), strict=True)
+        for each in self._forbidden.among({each: (row.values[0], row.values[-1]) for each, row in rejects}):
+            batch.judged[each] = ERASED
         return batch
 
     def _with_keys(self, batch: Batch) -> Batch:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, transaction
 from django.db.models import (
     BooleanField,
@@ -37,6 +38,7 @@ from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, Reje
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.store import erased_names
 from program_intent.store.erased_names import OF_LATE, ErasedNames
+from program_intent.store.forbidden import FOR_EVER, Forbidden
 from program_intent.store.retrying import retrying
 from program_intent.validation.learners import Learners
 from program_intent.validation.values import Refused
@@ -47,7 +49,7 @@ LONGEST_WAIT = 10
 _ROWS = 500
 # What a learner is called, canonical, each with its field; also formerly, so two may be by one field.
 Names = Collection[tuple[str, Any]]
-_FOR_EVER = Value(datetime(9999, 12, 31, tzinfo=UTC), output_field=DateTimeField())
+_FOR_EVER = Value(FOR_EVER, output_field=DateTimeField())
 
 
 def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: Names = ()) -> Erasure:
@@ -274,7 +276,7 @@ def _delete(learners: Any, using: str, *, dry_run: bool) -> int:
 
 
 def forget_rejected_of_erased(*, using: str, dry_run: bool = False) -> int:
-    """Drop the rows that were refused and name somebody who was erased; how many."""
+    """Drop the rows that were refused and tell what was erased, or when it was not; how many."""
     found = list(_rejected_of_erased(using))
     if not dry_run:
         _drop_rejected(found, using)
@@ -282,16 +284,10 @@ def forget_rejected_of_erased(*, using: str, dry_run: bool = False) -> int:
 
 
 def _rejected_of_erased(using: str) -> Iterator[int]:
-    fields = RejectedIntent.objects.using(using).values_list("learner_field", flat=True).distinct()
-    for field in list(fields):
-        with suppress(Refused):
-            learners = Learners(field, using)
-            rows = [
-                (pk, _parsed(learners, text)) for pk, text in _rejected_by(learners, using).values_list("pk", "learner")
-            ]
-            names = {name for _, name in rows if name is not None}
-            if learners.are_named_by_key:
-                erased: Any = set(ErasedLearner.objects.using(using).values_list("pk", flat=True)) & names
-            else:
-                erased = ErasedNames(field, using=using).until(names)
-            yield from (pk for pk, name in rows if name in erased)
+    rejected = RejectedIntent.objects.using(using)
+    for field in list(rejected.values_list("learner_field", flat=True).distinct()):
+        with suppress(FieldDoesNotExist):  # the user model had it once
+            learners, names = Learners(field, using), ErasedNames(field, using=using)
+            rows = rejected.filter(learner_field=field).values_list("pk", "learner", "effective_timestamp")
+            told = {pk: (learner, time) for pk, learner, time in rows}
+            yield from Forbidden(learners, names, using=using, zone=UTC).among(told)
