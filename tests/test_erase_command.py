@@ -18,6 +18,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from program_intent import api
+from program_intent.checks import check_erasure_keys
 from program_intent.exceptions import InvalidIntent
 from program_intent.management.commands import erase_program_intents
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent
@@ -417,6 +418,14 @@ def test_by_default_the_secret_key_signs_and_a_former_one_is_tried_while_it_is_a
     assert load_of(tmp_path, "alice@example.org").erased == 1
     settings.SECRET_KEY_FALLBACKS = []
     assert load_of(tmp_path, "alice@example.org").counts.created == 1
+
+
+def test_djangos_keys_may_be_bytes_that_are_no_text(alice: Any, tmp_path: Path, settings: Settings) -> None:
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [OLD], b"\xff" * 50
+    alice.delete()
+    make_user(username="alice@example.org")
+    assert load_of(tmp_path, "alice@example.org").erased == 1
+    assert check_erasure_keys(databases=["default"]) == []
 
 
 def test_a_learner_who_is_erased_by_key_needs_no_hash(alice: Any) -> None:

@@ -33,12 +33,12 @@ def fields() -> list[str]:
     return [name for name in usable if not learner_field(name).primary_key]
 
 
-def key_id(key: str) -> str:
+def key_id(key: bytes) -> str:
     """What tells keys apart, and says nothing of them."""
-    return hmac.digest(key.encode(), b"program_intent", "sha256").hex()[:8]
+    return hmac.digest(key, b"program_intent", "sha256").hex()[:8]
 
 
-def hashed(key: str, field: str, name: Any) -> str:
+def hashed(key: bytes, field: str, name: Any) -> str:
     """HMAC-SHA256 of the field and the canonical name, in hexadecimal digits."""
     return _hash(_begun(key, field), name)
 
@@ -49,8 +49,8 @@ def hashes(field: str, names: Collection[Any]) -> dict[str, Any]:
     return {_hash(each, name): name for each in begun for name in names}
 
 
-def _begun(key: str, field: str) -> hmac.HMAC:
-    return hmac.new(key.encode(), f"{field}\0".encode(), "sha256")
+def _begun(key: bytes, field: str) -> hmac.HMAC:
+    return hmac.new(key, f"{field}\0".encode(), "sha256")
 
 
 def _hash(begun: hmac.HMAC, name: Any) -> str:
