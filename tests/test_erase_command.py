@@ -202,6 +202,11 @@ def test_the_report_has_what_was_done_and_by_whom(alice: Any, tmp_path: Path) ->
     }
 
 
+def test_who_erases_may_be_called_by_255_characters_that_nobody_can_read(alice: Any) -> None:
+    assert run(ERASE, alice.pk, "--by", "\a" * 255).status == 0
+    assert ErasedLearner.objects.get().by == (r"\x07" * 64)[:255]
+
+
 def test_what_stops_it_is_told_and_reported_with_what_was_erased_until_then(
     alice: Any, bob: Any, tmp_path: Path
 ) -> None:
