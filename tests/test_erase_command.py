@@ -320,7 +320,9 @@ def test_again_leaves_what_was_refused_of_a_later_bearer_and_of_a_field_that_is_
 def test_orphans_and_what_a_tombstone_forbids_are_erased(alice: Any, bob: Any) -> None:
     api.erase_learner(alice)
     restored(alice.pk, NOBODY)
-    assert rows_of(run(ERASE, "--orphans")) == [["orphans", "forbidden"], ["1", "1"]]
+    reject("alice@example.org")
+    assert rows_of(run(ERASE, "--orphans")) == [["orphans", "forbidden", "rejected"], ["1", "1", "1"]]
+    assert not RejectedIntent.objects.exists()
     assert learners_of_intents() == {bob.pk}
 
 
