@@ -155,6 +155,7 @@ def test_what_names_nobody_ever_is_told_by_its_place_and_nobody_is_erased(alice:
         (["--again", "--retired"], "--retired does not go with --again."),
         (["1", "--lift", "--retired"], "--retired does not go with --lift."),
         (["1", "--learner-field", "nickname"], "--learner-field: nickname is not a field of the user model."),
+        (["1", "--learner-field", "nick\nname"], r"--learner-field: nick\nname is not a field of the user model."),
     ],
 )
 def test_what_does_not_go_together_is_wrong_usage(arguments: list[str], problem: str) -> None:
