@@ -123,6 +123,18 @@ def test_rejected_rows_of_the_learner_go_too_by_key_and_by_name(alice: Any) -> N
     assert RejectedIntent.objects.get() == other
 
 
+def test_rejected_rows_go_also_where_no_setting_names_learners_so_any_more(alice: Any, tmp_path: Path) -> None:
+    get_user_model().objects.filter(pk=alice.pk).update(email="alice@school.example")
+    reject("alice@school.example", "email")
+    reject("alice", "nickname")  # of a user model that was another
+    run(ERASE, alice.pk)
+    assert RejectedIntent.objects.get().learner_field == "nickname"
+    get_user_model().objects.filter(pk=alice.pk)._raw_delete("default")
+    make_user(email="alice@school.example")
+    report = write_report(tmp_path / "report.csv", line(learner="alice@school.example"))
+    assert load(report, "--learner-field", "email").erased == 1
+
+
 # What is refused, before anything is erased
 
 

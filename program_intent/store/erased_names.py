@@ -10,7 +10,7 @@ from django.db.models.functions import Left
 from django.utils import timezone
 
 from program_intent import conf
-from program_intent.models import ErasedName
+from program_intent.models import ErasedName, RejectedIntent
 from program_intent.models.intent import engine_of
 from program_intent.validation.learners import ByKey, field_problem, is_unique, learner_field
 
@@ -22,13 +22,14 @@ _BITS = 2**24
 OF_LATE = timedelta(minutes=10)
 
 
-def fields() -> list[str]:
-    """The fields of the user model by which learners are, or could be, named; but for the primary key."""
+def fields(using: str) -> list[str]:
+    """The fields of the user model by which learners are, were or could be named; but for the primary key."""
     user = get_user_model()
     unique = [field.name for field in user._meta.concrete_fields if is_unique(field)]
     sources = [source.get("LEARNER_FIELD") for source in conf.sources().values()]
     events = [mapping.get("learner_field") for mapping in conf.events().values()]
-    named = dict.fromkeys([*unique, conf.learner_lookup_field(), "lms_user_id", *sources, *events])
+    rejected = RejectedIntent.objects.using(using).values_list("learner_field", flat=True).distinct()
+    named = dict.fromkeys([*unique, conf.learner_lookup_field(), "lms_user_id", *sources, *events, *rejected])
     usable = [name for name in named if name and not field_problem(user, name)[0].startswith("E")]
     return [name for name in usable if not learner_field(name).primary_key]
 
