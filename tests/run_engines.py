@@ -26,6 +26,7 @@ OF_CONCURRENCY = (
     "tests/test_store_concurrency.py",
     "tests/test_load_processes.py",
     "tests/test_changes.py",
+    "tests/test_erasure_races.py",
     f"{SYNCS}what_is_below_the_checkpoint_of_a_killed_sync_is_stored_and_the_next_one_brings_the_rest",
     f"{SYNCS}of_two_syncs_that_want_the_lease_at_once_one_gets_it_and_the_other_ends_with_75",
     f"{SYNCS}a_sync_whose_lease_is_stolen_in_mid_run_ends_with_75_and_stores_nothing_more",

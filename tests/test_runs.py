@@ -6,6 +6,7 @@ import logging
 import re
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from hashlib import sha256
 from io import StringIO
@@ -15,18 +16,20 @@ from typing import Any
 import pytest
 from django.contrib.admin import AdminSite
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import ProtectedError
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
-from program_intent import api
+from program_intent import api, engines
 from program_intent.admin.runs import RunAdmin
 from program_intent.data import LoadReport, RunKind
 from program_intent.exceptions import AppendOnlyError
 from program_intent.intake import load as intake
 from program_intent.intake.batch import Batch, Settled
 from program_intent.intake.runs import OpenRun
+from program_intent.intake.sync import Sync
 from program_intent.models import ProgramIntent, RejectedIntent, Run
 from program_intent.signals import run_finished
 from tests.builders import make_intent, make_user
@@ -34,6 +37,7 @@ from tests.reports import HEADER, LEARNERS, PROGRAM, as_csv, load, make_learners
 from tests.rest import EXPLAIN, answer, client_of
 from tests.test_admin import make_staff
 from tests.test_load_processes import in_the_middle_of, wait_until
+from tests.test_sync import Warehouse, configure
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,6 +49,31 @@ INTENTS = "/admin/program_intent/programintent/"
 @pytest.fixture(autouse=True)
 def learners(transactional_db: None) -> None:
     make_learners(LEARNERS)
+
+
+@pytest.mark.parametrize("kind", ["load", "sync"])
+def test_a_run_that_meets_another_at_its_beginning_is_begun_again(
+    kind: str, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MariaDB locks the newest intent where it is only read, and somebody may be erasing it."""
+    failures = iter([OperationalError(1213, "Deadlock found when trying to get lock")])
+    save = Run.save
+
+    def save_at_last(run: Run, **options: Any) -> None:
+        for failure in failures:
+            raise failure
+        save(run, **options)
+
+    monkeypatch.setattr(Run, "save", save_at_last)
+    monkeypatch.setattr(engines.kind(connection), "TRANSIENT", frozenset({1213}))
+    if kind == "load":
+        load(write_report(tmp_path / "report.csv", make_row()))
+    else:
+        with closing(Warehouse(tmp_path / "warehouse.sqlite3")) as warehouse:
+            configure(settings, warehouse)
+            warehouse.add(1)
+            Sync("reports", by="tests").run()
+    assert [(run.status, run.created) for run in Run.objects.all()] == [("finished", 1)]
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from uuid import UUID
 
-from django.db.models import CharField, TextField
+from django.db.models import CharField, Model, TextField
 
 from program_intent.engines.mysql import MySQL
 
@@ -21,6 +21,14 @@ class MariaDB(MySQL):
         if program_uuid.bytes[6] >= 0x80 and 0 < program_uuid.bytes[8] <= 0x80:
             return f"{program_uuid} cannot be stored: MariaDB's UUID column refuses this variant of UUID."
         return ""
+
+    @classmethod
+    def same_learner(cls, model: type[Model], column: str, key: str = "s.learner_id") -> str:
+        """What a subquery answers is kept, and given again for a key that a collation takes for the same: but not where
+        it depends on the row."""
+        is_same = super().same_learner(model, column, key)
+        is_of_a_row = key == "s.learner_id" and isinstance(cls.key_field(model), CharField | TextField)
+        return f"{is_same} AND s.position > 0" if is_of_a_row else is_same
 
     def text(self, template: str, **more: str) -> str:
         """Only constants become of a column's character set by themselves, and a key among the rows is none."""

@@ -19,8 +19,7 @@ from program_intent.intake.writers import Writer
 from program_intent.models.intent import engine_of
 from program_intent.sources.rows import Block, Malformed, Source, Values
 from program_intent.store.batches import Named, PreparedRows, Written, named_by, spelled
-from program_intent.store.erased_names import ErasedNames
-from program_intent.store.forbidden import Forbidden
+from program_intent.store.erased_names import ErasedNames, are_told_of_erased
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import Learners, unknown_learner
 from program_intent.validation.values import Refused
@@ -94,7 +93,6 @@ class Load:
         """
         self._learners = Learners(learner_field, self._using)
         self._erased_names = ErasedNames(learner_field, using=self._using)
-        self._forbidden = Forbidden(self._learners, self._erased_names, using=self._using, zone=self._zone)
         with suppress(Refused):
             self._learners.parse("\u00e9")  # asks what the database can spell, which another thread may not
         self._judge = Judge(connections[self._using], learner_field=learner_field, zone=self._zone)
@@ -120,20 +118,12 @@ class Load:
     def _made_ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches with their rows prepared; names of learners are looked up here, on the connection of the load."""
         if self._learners.are_named_by_key:
-            return map(self._without_erased, ahead(map(self._prepared, batches), self._waiting))
+            return ahead(map(self._prepared, batches), self._waiting)
         named = map(self._looked_up, ahead(batches, self._waiting))
         return worked_on_ahead(self._with_keys, named, self._waiting)
 
     def _looked_up(self, batch: Batch) -> Batch:
         batch.named = named_by(_named(batch), self._learners, self._erased_names)
-        return self._without_erased(batch)
-
-    def _without_erased(self, batch: Batch) -> Batch:
-        """The batch with those of its refused rows told as erased that would be kept and name who was erased."""
-        errors = _errors(batch.judged, ())
-        rejects = zip(errors, batch.rejects(errors), strict=True)
-        for each in self._forbidden.among({each: (row.values[0], row.values[-1]) for each, row in rejects}):
-            batch.judged[each] = ERASED
         return batch
 
     def _with_keys(self, batch: Batch) -> Batch:
@@ -175,7 +165,7 @@ class Load:
         return next(self._spell(*([value] for value in judged)))
 
     def _settle(self, batch: Batch) -> None:
-        judged, rows = batch.judged, batch.rows
+        judged, rows = self._without_erased(batch), batch.rows
         if not judged:  # the last batch of some sources
             return
         if self._max_rejects is not None:
@@ -203,6 +193,18 @@ class Load:
             self._reject(reject)
         if self._max_rejects is not None and self._rejected > self._max_rejects:
             raise LoadError(f"Stopped: more than {self._max_rejects} rows were rejected.")
+
+    def _without_erased(self, batch: Batch) -> list[Judged]:
+        """The judged rows; those that are refused and tell what was erased are left out, or they would be kept."""
+        judged = batch.judged
+        if str not in map(type, judged):
+            return judged
+        errors = {position: each for position, each in enumerate(judged) if isinstance(each, str)}
+        told = [(reject.values[0], reject.values[-1]) for reject in batch.rejects(errors)]
+        are_erased = are_told_of_erased(told, self._learners, self._erased_names, self._zone)
+        for position, is_erased in zip(errors, are_erased, strict=True):
+            judged[position] = ERASED if is_erased else judged[position]
+        return judged
 
     def _up_to_last_reject(
         self, judged: list[Judged], rows: PreparedRows, allowed: int

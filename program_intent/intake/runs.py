@@ -16,7 +16,7 @@ from program_intent.intake.batch import Settled
 from program_intent.models import ProgramIntent, Run
 from program_intent.models.intent import spelled_out
 from program_intent.signals import run_finished
-from program_intent.store.retrying import drop_lost_connection
+from program_intent.store.retrying import drop_lost_connection, retrying
 
 _LOGGERS = {
     RunKind.FILE: logging.getLogger("program_intent.load"),
@@ -36,7 +36,8 @@ class OpenRun:
         now, newest = timezone.now(), self._newest()
         texts = {"by": self._spelled("by", by), "source": source}
         moments = {"started": now, "updated": now}
-        self.key = int(self._runs.create(kind=kind.value, first_key=newest, last_key=newest, **texts, **moments).pk)
+        create = partial(self._runs.create, kind=kind.value, first_key=newest, last_key=newest, **texts, **moments)
+        self.key = int(retrying(using, create).pk)  # MariaDB locks the newest, which another may be erasing
         self._log(logging.INFO, "begins", by=texts["by"])
 
     def note(self, settled: Settled) -> None:
@@ -104,11 +105,14 @@ class RunOfRows:
 
     def key(self) -> int:
         if self._run is None:
-            with transaction.atomic(using=self._using):  # or a run that is killed between them is nobody's
-                run = self._open()
-                self._first(run=run.key)
-            self._run = run
+            self._run = retrying(self._using, self._opened)
         return self._run.key
+
+    def _opened(self) -> OpenRun:
+        """In one transaction, or a run that is killed between them is nobody's."""
+        run = self._open()
+        self._first(run=run.key)
+        return run
 
     def note(self, settled: Settled) -> None:
         if self._run:

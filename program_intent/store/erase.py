@@ -6,9 +6,9 @@ who erases, at the rows of the learner; who stores many rows, at those erased of
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, transaction
 from django.db.models import (
     BooleanField,
+    CharField,
     Count,
     DateTimeField,
     Exists,
@@ -24,8 +25,9 @@ from django.db.models import (
     Func,
     Max,
     OuterRef,
+    Q,
     QuerySet,
-    Subquery,
+    TextField,
     Value,
 )
 from django.db.models.functions import Coalesce, Greatest
@@ -33,15 +35,15 @@ from django.utils import timezone
 
 from program_intent import conf
 from program_intent.data import Erasure
-from program_intent.exceptions import ChangesError
+from program_intent.engines.generic import column_of
+from program_intent.exceptions import ChangesError, InvalidIntent
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.store import erased_names
 from program_intent.store.erased_names import OF_LATE, ErasedNames
-from program_intent.store.forbidden import FOR_EVER, Forbidden
 from program_intent.store.retrying import retrying
-from program_intent.validation.learners import Learners
-from program_intent.validation.values import Refused
+from program_intent.validation.learners import Learners, unknown_learner
+from program_intent.validation.times import EARLIEST
 
 _logger = logging.getLogger("program_intent.erase")
 # Seconds. A load stores a batch in less; whoever leaves a transaction open for longer is not waited for.
@@ -49,7 +51,8 @@ LONGEST_WAIT = 10
 _ROWS = 500
 # What a learner is called, canonical, each with its field; also formerly, so two may be by one field.
 Names = Collection[tuple[str, Any]]
-_FOR_EVER = Value(FOR_EVER, output_field=DateTimeField())
+_NEVER = EARLIEST - timedelta(days=1)
+_FOR_EVER = Value(datetime(9999, 12, 31, tzinfo=UTC), output_field=DateTimeField())
 
 
 def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: Names = ()) -> Erasure:
@@ -57,9 +60,14 @@ def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: N
 
     Outside a transaction whoever is writing at that moment is waited for. In one of the caller's, what they bring is
     erased once that is committed.
+
+    :raises InvalidIntent: no user can have that key here, such as 0 on MariaDB and MySQL.
     """
-    known = list(dict.fromkeys([*names_of(key, using=using).items(), *names]))
-    erasure = retrying(using, partial(_erase, key, known, using=using, by=by, retired=retired))
+    try:
+        ErasedLearner._meta.pk.get_db_prep_save(key, connections[using])
+    except ValueError:
+        raise InvalidIntent({"learner": [unknown_learner(key)]}) from None
+    erasure = retrying(using, partial(_erase, key, names, using=using, by=by, retired=retired))
     connection = connections[using]
     if connection.in_atomic_block:
         erase_later(erasure, using=using)
@@ -71,13 +79,14 @@ def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: N
 
 def erase_name(field: str, name: Any, *, using: str) -> Erasure:
     """Erase a canonical name that nobody bears; what is written of a later bearer counts from now on."""
+    now = timezone.now()
 
     def work() -> None:
-        _keep_names(None, [(field, name)], timezone.now(), using)
+        _keep_names(None, [(field, name)], now, using)
         _forget_rejected([(field, name)], using)
 
     retrying(using, work)
-    return Erasure(None, 0, timezone.now())
+    return Erasure(None, 0, now)
 
 
 def erase_named(field: str, name: Any, *, using: str, by: str = "", retired: bool = False) -> Erasure:
@@ -97,8 +106,7 @@ def erase_named(field: str, name: Any, *, using: str, by: str = "", retired: boo
 
 def note_deletion(key: Any, *, using: str) -> None:
     """In the transaction that deletes a user, before their intents: they are not to come back."""
-    names = names_of(key, using=using).items()
-    erasure = _erase(key, names, using=using, by="", retired=False, is_cascaded=True)
+    erasure = _erase(key, (), using=using, by="", retired=False, is_cascaded=True)
     erase_later(erasure, using=using)
 
 
@@ -130,13 +138,12 @@ def _erase(
     is_cascaded: bool = False,
 ) -> Erasure:
     now, erased = timezone.now(), ErasedLearner.objects.using(using)
-    # First, because on SQLite a transaction that begins by reading cannot wait to write.
-    erased.bulk_create([ErasedLearner(pk=key, key_until=now, erased=now)], ignore_conflicts=True)
-    before = erased.select_for_update().get(pk=key)
-    found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
+    _lock(ErasedLearner(pk=key, key_until=now, erased=now), using)
     # Of a retired learner the names alone say what was erased.
-    names_until = before.names.aggregate(latest=Max("until"))["latest"]
-    until = max(filter(None, (now, found["latest"], before.key_until, names_until))).astimezone(UTC)
+    before = erased.annotate(names_until=Max("names__until")).get(pk=key)
+    names = list(dict.fromkeys([*names_of(key, using=using).items(), *names]))
+    found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
+    until = max(filter(None, (now, found["latest"], before.key_until, before.names_until))).astimezone(UTC)
     key_until = None if retired or before.key_until is None else until
     count = found["number"] if is_cascaded else _intents(key, using, key_until)._raw_delete(using)
     # With the key, for a collation may have found another's, who is gone: they could not be users at one time.
@@ -147,35 +154,61 @@ def _erase(
     return Erasure(key, count, key_until)
 
 
+def _lock(erased: ErasedLearner, using: str) -> None:
+    """Add the learner, or keep others from those who are there; before any read, because on SQLite a transaction that
+    begins by reading cannot wait to write."""
+    has_target = connections[using].features.supports_update_conflicts_with_target
+    ErasedLearner.objects.using(using).bulk_create(
+        [erased], update_conflicts=True, update_fields=["erased"], unique_fields=["learner"] if has_target else None
+    )
+
+
 def _intents(key: Any, using: str, until: datetime | None = None) -> "QuerySet[ProgramIntent]":
     """A learner's intents, or those in effect by a moment."""
-    found = ProgramIntent.objects.using(using).filter(learner_id=key)
-    if isinstance(key, str):
-        found = found.filter(_Exactly(key, using))
+    found = ProgramIntent.objects.using(using).filter(_is("learner_id", Value(key), using))
     return found if until is None else found.filter(effective_timestamp__lte=until)
 
 
+def _brought_back(key: Any, using: str, until: datetime | None) -> "QuerySet[ProgramIntent]":
+    """Of an erased learner's intents those in effect by a moment; all of one who is no user."""
+    found = _intents(key, using)
+    return found if until is None else found.filter(Q(effective_timestamp__lte=until) | ~_is_user(Value(key), using))
+
+
+def _is_user(key: Any, using: str) -> Exists:
+    return Exists(get_user_model()._base_manager.using(using).filter(_is("pk", key, using)).values("pk"))
+
+
+def _is(column: str, key: Any, using: str) -> Q:
+    """That both are one key; exactly, also where it is a text."""
+    is_text = isinstance(column_of(get_user_model()._meta.pk), CharField | TextField)
+    is_equal = Q((column, key))
+    return is_equal & Q(_Exactly(F(column), key, using)) if is_text else is_equal
+
+
 class _Exactly(Func):
-    """That the learner's key is this text, whatever a collation takes for equal."""
+    """That two texts are the same, whatever a collation takes for equal."""
 
     output_field = BooleanField()
 
-    def __init__(self, key: str, using: str) -> None:
-        super().__init__(F("learner_id"), Value(key))
+    def __init__(self, one: Any, other: Any, using: str) -> None:
+        super().__init__(one, other)
         self._exact = engine_of(using).exact
 
     def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # type: ignore[override]
-        column, key = (compiler.compile(each) for each in self.source_expressions)
-        return f"{self._exact(column[0])} = {self._exact(key[0])}", [*column[1], *key[1]]
+        (one, given), (other, more) = (compiler.compile(each) for each in self.source_expressions)
+        return f"{self._exact(one)} = {self._exact(other)}", [*given, *more]
 
 
 def _keep_names(key: Any, names: Names, until: datetime, using: str) -> None:
     signing = conf.erasure_keys()[-1]
-    for field, name in names:
-        told = {"erased_id": key, "field": field, "hash": erased_names.hashed(signing, field, name)}
-        kept = ErasedName.objects.using(using)
-        if not kept.filter(**told).update(until=Greatest(F("until"), Value(until, output_field=DateTimeField()))):
-            kept.create(**told, key_id=erased_names.key_id(signing), until=until)
+    fields = {erased_names.hashed(signing, field, name): field for field, name in names}
+    kept = ErasedName.objects.using(using).filter(erased_id=key, hash__in=fields)
+    if known := set(kept.values_list("hash", flat=True)):
+        kept.update(until=Greatest(F("until"), Value(until, output_field=DateTimeField())))
+    told = {"erased_id": key, "key_id": erased_names.key_id(signing), "until": until}
+    new = [ErasedName(hash=each, field=field, **told) for each, field in fields.items() if each not in known]
+    ErasedName.objects.using(using).bulk_create(new)
 
 
 def _forget_rejected(names: Names, using: str) -> None:
@@ -184,25 +217,25 @@ def _forget_rejected(names: Names, using: str) -> None:
 
 def rejected_of(names: Names, *, using: str) -> Iterator[int]:
     """The keys of the rows that were refused and name the learner so; ``pk`` is the field of the primary key."""
+    meant: dict[str, tuple[Learners, list[Any]]] = {}
+    where = Q()
     for field, name in names:
         learners = Learners(field, using)
-        # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
-        rows = _rejected_by(learners, using).filter(learner__icontains=str(name)[:8])
-        yield from (pk for pk, text in rows.values_list("pk", "learner") if _parsed(learners, text) == name)
+        for called in _calls_of(learners):
+            meant.setdefault(called, (learners, []))[1].append(name)
+            # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
+            where |= Q(learner_field=called, learner__icontains=str(name)[:8])
+    rows = RejectedIntent.objects.using(using).filter(where) if meant else RejectedIntent.objects.none()
+    for pk, called, text in rows.values_list("pk", "learner_field", "learner"):
+        learners, found = meant[called]
+        if erased_names.parsed(text, learners) in found:
+            yield pk
 
 
-def _rejected_by(learners: Learners, using: str) -> "QuerySet[RejectedIntent]":
-    """What was refused of learners named by that field, or, for the primary key, by either name of it."""
-    fields = {learners.field}
-    if learners.are_named_by_key:
-        fields = {"pk", get_user_model()._meta.pk.name}
-    return RejectedIntent.objects.using(using).filter(learner_field__in=fields)
-
-
-def _parsed(learners: Learners, text: str) -> Any:
-    with suppress(Refused):
-        return learners.parse(text)
-    return None
+def _calls_of(learners: Learners) -> set[str]:
+    """What the field is called in rows that were refused: the primary key has several names."""
+    keys = {field.name for field in get_user_model()._meta.concrete_fields if field.primary_key}
+    return {"pk", *keys} if learners.are_named_by_key else {learners.field}
 
 
 def _drop_rejected(keys: list[int], using: str) -> None:
@@ -224,21 +257,42 @@ def _wait_for_writers(using: str) -> None:
         _logger.warning("Somebody has been writing for %s seconds: run erase_program_intents --orphans", LONGEST_WAIT)
 
 
-def _erase_again(erasure: Erasure, using: str) -> None:
+def _erase_again(erasure: Erasure, using: str) -> int:
+    """How many rows; in a transaction of their own, whose locks no erasure waits for."""
     key = erasure.learner_id
-    count = retrying(using, lambda: _intents(key, using, erasure.until)._raw_delete(using))
+    count = retrying(using, lambda: _brought_back(key, using, erasure.until)._raw_delete(using))
     if count:
         ErasedLearner.objects.using(using).filter(pk=key).update(intents=F("intents") + count)
+    return count
 
 
 def erase_later(erasure: Erasure, *, using: str) -> None:
     """After the commit, what others have brought meanwhile."""
-    _after_commit(partial(_erase_again, erasure, using), using)
+    _after_commit(partial(_erase_committed, erasure, using, timezone.now()), using)
+
+
+def _erase_committed(erasure: Erasure, using: str, begun: datetime) -> None:
+    if timezone.now() - begun > OF_LATE / 2:  # or who stores many rows does not look at it any more
+        ErasedLearner.objects.using(using).filter(pk=erasure.learner_id).update(erased=timezone.now())
+    _erase_again(erasure, using)
 
 
 def erase_again_later(using: str) -> None:
     """After the commit of a transaction that stores many rows, of those who were erased meanwhile."""
-    _after_commit(partial(erase_forbidden, using=using, since=timezone.now() - OF_LATE), using)
+    _after_commit(partial(_erase_of_late, using, timezone.now() - OF_LATE), using)
+
+
+def _erase_of_late(using: str, since: datetime) -> None:
+    """In plain SQL: nearly always there is nobody, and the ORM takes longer to ask than the database to say so."""
+    connection, meta = connections[using], ErasedLearner._meta
+    table, column = (connection.ops.quote_name(name) for name in (meta.db_table, "erased"))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT COUNT(*) FROM {table} WHERE {column} >= %s", [connection.ops.adapt_datetimefield_value(since)]
+        )
+        (number,) = cursor.fetchone()
+    if number:
+        erase_forbidden(using=using, since=since)
 
 
 def _after_commit(work: Callable[[], object], using: str) -> None:
@@ -250,33 +304,39 @@ def _after_commit(work: Callable[[], object], using: str) -> None:
 
 
 def erase_forbidden(*, using: str, since: datetime | None = None, dry_run: bool = False) -> int:
-    """Delete what is stored of those who were erased, since a moment, and is in effect by then; how many rows."""
-    brought_back = ProgramIntent.objects.filter(
-        learner_id=OuterRef("pk"), effective_timestamp__lte=Coalesce(OuterRef("key_until"), _FOR_EVER)
-    )
-    erased = ErasedLearner.objects.using(using).filter(Exists(brought_back))
+    """Delete what is stored of those who were erased, since a moment, and is in effect by then, or all where they are
+    no users; how many rows."""
+    intents = ProgramIntent.objects.filter(learner_id=OuterRef("pk"))
+    forbidden = intents.filter(effective_timestamp__lte=Coalesce(OuterRef("key_until"), _FOR_EVER))
+    is_orphaned = Exists(intents) & ~_is_user(OuterRef("pk"), using)
+    erased = ErasedLearner.objects.using(using).filter(Exists(forbidden) | is_orphaned)
     if since is not None:
         erased = erased.filter(erased__gte=since)
-    return _delete(erased.values_list("pk", "key_until"), using, dry_run=dry_run)
+    return _delete(_read(erased.values_list("pk", "key_until"), using), using, dry_run=dry_run)
 
 
 def erase_orphans(*, using: str, dry_run: bool = False) -> int:
     """Delete the rows of learners who are no users; how many."""
-    users = get_user_model()._base_manager.filter(pk=OuterRef("learner_id"))
-    orphans = ProgramIntent.objects.using(using).filter(~Exists(Subquery(users.values("pk")))).values_list("learner_id")
-    return _delete(((key, None) for (key,) in orphans.distinct()), using, dry_run=dry_run)
+    orphans = ProgramIntent.objects.using(using).filter(~_is_user(OuterRef("learner_id"), using))
+    keys = _read(orphans.values_list("learner_id", flat=True).distinct(), using)
+    return _delete([(key, _NEVER) for key in keys], using, dry_run=dry_run)
 
 
-def _delete(learners: Any, using: str, *, dry_run: bool) -> int:
+def _read(rows: "QuerySet[Any, Any]", using: str) -> list[Any]:
+    """In a statement that fails and is done again, as one that only reads may where a host is SERIALIZABLE."""
+    return retrying(using, lambda: list(rows), is_one_statement=True)
+
+
+def _delete(learners: Iterable[tuple[Any, datetime | None]], using: str, *, dry_run: bool) -> int:
     number = 0
-    for key, until in list(learners):
-        found = _intents(key, using, until)
-        number += found.count() if dry_run else retrying(using, partial(found._raw_delete, using))
+    for key, until in learners:
+        found = _brought_back(key, using, until)
+        number += found.count() if dry_run else _erase_again(Erasure(key, 0, until), using)
     return number
 
 
 def forget_rejected_of_erased(*, using: str, dry_run: bool = False) -> int:
-    """Drop the rows that were refused and tell what was erased, or when it was not; how many."""
+    """Drop the rows that were refused and name somebody who was erased; how many."""
     found = list(_rejected_of_erased(using))
     if not dry_run:
         _drop_rejected(found, using)
@@ -286,8 +346,8 @@ def forget_rejected_of_erased(*, using: str, dry_run: bool = False) -> int:
 def _rejected_of_erased(using: str) -> Iterator[int]:
     rejected = RejectedIntent.objects.using(using)
     for field in list(rejected.values_list("learner_field", flat=True).distinct()):
-        with suppress(FieldDoesNotExist):  # the user model had it once
-            learners, names = Learners(field, using), ErasedNames(field, using=using)
-            rows = rejected.filter(learner_field=field).values_list("pk", "learner", "effective_timestamp")
-            told = {pk: (learner, time) for pk, learner, time in rows}
-            yield from Forbidden(learners, names, using=using, zone=UTC).among(told)
+        with suppress(FieldDoesNotExist):
+            rows = list(rejected.filter(learner_field=field).values_list("pk", "learner", "effective_timestamp"))
+            learners, erased = Learners(field, using), ErasedNames(field, using=using)
+            are_erased = erased_names.are_told_of_erased([row[1:] for row in rows], learners, erased)
+            yield from (row[0] for row, is_erased in zip(rows, are_erased, strict=True) if is_erased)

@@ -1,18 +1,22 @@
 """What those who were erased were called: kept as keyed hashes, by which a name is known again and never told."""
 
 import hmac
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
 from django.db.models.functions import Left
 from django.utils import timezone
 
 from program_intent import conf
-from program_intent.models import ErasedName, RejectedIntent
+from program_intent.models import ErasedLearner, ErasedName, RejectedIntent
 from program_intent.models.intent import engine_of
-from program_intent.validation.learners import ByKey, field_problem, is_unique, learner_field
+from program_intent.validation.learners import ByKey, Learners, field_problem, is_unique, learner_field
+from program_intent.validation.times import LATEST, parse_timestamp
+from program_intent.validation.values import Refused
 
 # So many names are asked for without looking first which of them may be there.
 _FEW = 500
@@ -28,8 +32,10 @@ def fields(using: str) -> list[str]:
     unique = [field.name for field in user._meta.concrete_fields if is_unique(field)]
     sources = [source.get("LEARNER_FIELD") for source in conf.sources().values()]
     events = [mapping.get("learner_field") for mapping in conf.events().values()]
+    email = getattr(user, "EMAIL_FIELD", None)  # which a report may name, also where two may share one
     rejected = RejectedIntent.objects.using(using).values_list("learner_field", flat=True).distinct()
-    named = dict.fromkeys([*unique, conf.learner_lookup_field(), "lms_user_id", *sources, *events, *rejected])
+    setting = conf.learner_lookup_field()
+    named = dict.fromkeys([*unique, setting, "lms_user_id", email, *sources, *events, *rejected])
     usable = [name for name in named if name and not field_problem(user, name)[0].startswith("E")]
     return [name for name in usable if not learner_field(name).primary_key]
 
@@ -66,25 +72,30 @@ class ErasedNames:
 
     def __init__(self, field: str, *, using: str) -> None:
         self._field = field
-        self._engine = engine_of(using)
-        self._rows = ErasedName.objects.using(using).filter(field=field)
+        self._using = using
         self._bits = bytearray()
         self._read: datetime | None = None
 
     def until(self, names: Collection[Any]) -> dict[Any, datetime]:
         """Of those of the canonical names that were erased, until when."""
         names = [name for name in names if not isinstance(name, ByKey)]
+        if not names:
+            return {}
         if len(names) > _FEW and not self._are_any():
             return {}
         by_hash = hashes(self._field, names)
         if len(names) > _FEW:
             by_hash = {each: name for each, name in by_hash.items() if self._may_be(each)}
         until: dict[Any, datetime] = {}
-        for rows in self._engine.rows_having(self._rows, "hash", list(by_hash)) if by_hash else ():
+        for rows in engine_of(self._using).rows_having(self._rows, "hash", list(by_hash)) if by_hash else ():
             for each, last in rows.values_list("hash", "until"):
                 name = by_hash[each]
                 until[name] = max(last, until.get(name, last))
         return until
+
+    @property
+    def _rows(self) -> "QuerySet[ErasedName]":
+        return ErasedName.objects.using(self._using).filter(field=self._field)
 
     def _are_any(self) -> bool:
         """Reads what is new since it was last asked; no erasure has an earlier end than when it was made."""
@@ -101,3 +112,37 @@ class ErasedNames:
     def _may_be(self, each: str) -> bool:
         place = int(each[:6], 16)
         return bool(self._bits[place >> 3] & (1 << (place & 7)))
+
+
+def are_told_of_erased(
+    rows: Sequence[tuple[str, str]], learners: Learners, erased: ErasedNames, zone: tzinfo | None = None
+) -> list[bool]:
+    """Of rows that are refused, as the texts of learner and time, which tell what was erased; also where the time
+    cannot be read."""
+    names = [parsed(learner, learners) for learner, _ in rows]
+    some = {name for name in names if name is not None}
+    until = _keys_until(some, learners.using) if learners.are_named_by_key else erased.until(some)
+    return [
+        name in until and not _is_after(time, until[name], zone) for name, (_, time) in zip(names, rows, strict=True)
+    ]
+
+
+def parsed(learner: str, learners: Learners) -> Any:
+    """The canonical name, None if it is none."""
+    with suppress(Refused):
+        return learners.parse(learner)
+    return None
+
+
+def _keys_until(keys: Collection[Any], using: str) -> dict[Any, datetime]:
+    erased = ErasedLearner.objects.using(using)
+    if not keys or not erased.exists():
+        return {}
+    parts = engine_of(using).rows_having(erased, "pk", list(keys))
+    return {key: last or LATEST for part in parts for key, last in part.values_list("pk", "key_until")}
+
+
+def _is_after(time: str, until: datetime, zone: tzinfo | None) -> bool:
+    with suppress(Refused):
+        return parse_timestamp(time, zone) > until
+    return False

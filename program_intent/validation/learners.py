@@ -177,7 +177,7 @@ class Learners:
 
     def __init__(self, field: str, using: str) -> None:
         self.field = field
-        self._using = using
+        self.using = using
         self.are_named_by_key = learner_field(field).primary_key
         self.parse = learner_parser(field, connections[using])
 
@@ -222,7 +222,7 @@ class Learners:
     def _named(self, names: list[Any]) -> Iterator[tuple[Any, Any]]:
         """Name and primary key of the users named so, and perhaps of others whom a collation takes for them."""
         columns = ("pk",) if self.are_named_by_key else (self.field, "pk")  # Django 5.2.0 gives a double column once
-        engine = engines.of(connections[self._using], get_user_model())
+        engine = engines.of(connections[self.using], get_user_model())
         for users in engine.rows_having(self._users(), self.field, names) if names else ():
             for row in users.values_list(*columns):
                 yield row[0], row[-1]
@@ -235,4 +235,4 @@ class Learners:
         return {key: name for key, name in named.values_list("pk", self.field) if name not in (None, "")}
 
     def _users(self) -> "models.QuerySet[Any]":
-        return get_user_model()._base_manager.using(self._using).all()
+        return get_user_model()._base_manager.using(self.using).all()

@@ -1,7 +1,7 @@
 """What a host is promised whatever its user model; test_custom_user.py runs it once for each host."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -22,6 +22,7 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import RequestFactory, override_settings
 from django.urls import resolve, reverse
+from django.utils import timezone
 from rest_framework.test import APIRequestFactory, force_authenticate
 from rest_framework.views import APIView
 
@@ -38,13 +39,16 @@ from program_intent.api import (
 from program_intent.data import Certainty, Intent
 from program_intent.engines.generic import Generic
 from program_intent.exceptions import InvalidIntent
-from program_intent.models import ProgramIntent
+from program_intent.models import ProgramIntent, RejectedIntent
 from program_intent.models.intent import engine_of
 from program_intent.rest_api.erasure import ErasuresView, RetirementsView
 from program_intent.rest_api.many_learners import ChangesView, LatestCertainQueryView, ProgramLatestCertainView
 from program_intent.rest_api.one_learner import ExplainView, LatestCertainIntentsView, ProgramIntentsView
+from program_intent.store.batches import PreparedRows
+from program_intent.store.erase import erase_orphans
 from program_intent.store.record import record
 from program_intent.validation.judge import NewIntent
+from program_intent.validation.learners import learner_parser
 from tests import builders
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled, write_batch
 
@@ -131,6 +135,71 @@ def test_a_learner_may_be_named_by_another_unique_field(learner: Any, names: str
     assert [outcome.status for outcome in outcomes] == ["created", "duplicate", "rejected"]
     assert outcomes[0].intent is not None
     assert outcomes[0].intent.learner_id == learner.pk
+
+
+def deleted(learner: Any) -> None:
+    """By the farthest that takes the user along."""
+    farthest = {"linked_user": "person", "inherited_user": "account_ptr"}.get(HOST)
+    (getattr(learner, farthest) if farthest else learner).delete()
+
+
+def test_who_is_erased_stays_away_by_every_name_and_so_does_what_was_refused() -> None:
+    names = {"badge": "17", "lms_user_id": 4711} if HOST == "uuid_user" else {}
+    learner, other = make_user(username="ada", **names), make_user()
+    key = learner.pk
+    names |= {"pk": key, "username": "ada", get_user_model()._meta.pk.name: key}
+    make_intent(learner=learner)
+    for field, name in names.items():
+        keep_refused(field, str(name))
+    keep_refused("pk", str(other.pk))
+    deleted(learner)
+    assert [str(other.pk)] == list(RejectedIntent.objects.values_list("learner", flat=True))
+    assert [(each.learner_id, each.intents) for each in get_erasures()] == [(key, 1)]
+    for field, name in names.items():
+        if field != get_user_model()._meta.pk.name:
+            (outcome,) = record([make_row(learner=name)], learner_field=field)
+            assert outcome.errors == {"learner": [f"No user is named by {name!r}."]}
+    assert not ProgramIntent.objects.exists()
+
+
+def keep_refused(field: str, learner: str) -> None:
+    values = dict.fromkeys(("program_uuid", "reason", "certainty", "effective_timestamp", "error"), "")
+    moments = dict.fromkeys(("first_seen", "last_seen"), MOMENT)
+    key = str(RejectedIntent.objects.count())
+    RejectedIntent.objects.create(source="reports", key=key, learner_field=field, learner=learner, **values, **moments)
+
+
+@pytest.mark.parametrize("spell", [str, str.upper, lambda key: f" {key} ", lambda key: key.replace("-", "").upper()])
+def test_what_was_refused_goes_however_the_key_is_spelled(learner: Any, spell: Callable[[str], str]) -> None:
+    spelled_key = spell(str(learner.pk))
+    is_key = learner_parser("pk", connection)(spelled_key) == learner.pk
+    keep_refused("pk", spelled_key)
+    erase_learner(learner)
+    assert RejectedIntent.objects.exists() != is_key
+    assert is_key or NAMES_BY_TEXT, "of a text there is one spelling"
+
+
+def test_who_stays_is_recorded_anew_and_nothing_of_before_comes_back(learner: Any) -> None:
+    make_intent(learner=learner)
+    assert erase_learner(str(learner.pk)).intents == 1
+    assert [outcome.status for outcome in record_intents([make_row(learner=learner)])] == ["rejected"]
+    assert write_batch_of(learner.pk) == (0, 1)
+    assert record_intents([make_row(learner=learner, effective_timestamp=timezone.now())])[0].status == "created"
+
+
+def test_rows_of_nobody_are_orphans_and_those_of_users_are_not(learner: Any) -> None:
+    kept, left = make_intent(learner=learner), make_intent(learner=make_user())
+    get_user_model()._base_manager.filter(pk=left.learner_id)._raw_delete("default")
+    assert (erase_orphans(using="default", dry_run=True), erase_orphans(using="default")) == (1, 1)
+    assert [intent.pk for intent in ProgramIntent.objects.all()] == [kept.pk]
+
+
+def write_batch_of(key: Any) -> tuple[int, int]:
+    """How many were stored of an old row, and how many left out as erased."""
+    engine = engine_of("default")
+    rows = spelled(engine.speller(), [NewIntent(key, PROGRAM, "OLD", Certainty.MAYBE, MOMENT)])
+    written = PreparedRows(rows, engine).write(lambda written: None)
+    return written.created, len(written.erased)
 
 
 def made(is_generic: bool) -> engines.Engine:
@@ -422,6 +491,28 @@ if NAMES_BY_TEXT:
         assert [outcome.status for outcome in record_intents(rows)] == ["rejected", "rejected"]
         assert record_intents(rows[:1])[0].status == "rejected"
         assert get_latest_certain_intents(key + more) == {}
+
+    @pytest.mark.parametrize("is_generic", [True, False], ids=["generic", "vendor"])
+    def test_an_erased_key_that_a_collation_takes_for_another_is_erased_as_it_is(is_generic: bool) -> None:
+        deleted(make_user(key="ada"))
+        later = make_user(key="ADA")
+        now = timezone.now()
+        assert record_intents([make_row(learner=later, effective_timestamp=now)])[0].status == "created"
+        assert erase_learner(later).intents == 1
+        assert "ADA" in {each.learner_id for each in get_erasures()}
+        engine = made(is_generic)
+        rows = spelled(engine.speller(), [NewIntent("ADA", PROGRAM, "OLD", Certainty.MAYBE, now)])
+        assert engine.erased(engine.prepare(rows)) == {0}
+        assert record_intents([make_row(learner=later, effective_timestamp=timezone.now())])[0].status == "created"
+
+    def test_a_key_that_a_collation_takes_for_another_of_its_batch_is_unknown() -> None:
+        """MariaDB keeps what a subquery answered for one of them."""
+        make_user(key="ADA")
+        rows = [make_row(learner=key, reason=reason) for reason in "ABC" for key in ("ADA", "ada")]
+        assert [outcome.status for outcome in record_intents(rows)] == ["created", "rejected"] * 3
+        first, second = rows_of(["ADA", "ada"])
+        assert write_batch([first, second], all_new=True) == (1, {second})
+        assert write_batch([first, second]) == (0, {second})
 
     def test_a_username_that_is_another_users_key_stands_for_its_own_user() -> None:
         make_user(key="a", username="b")
