@@ -53,17 +53,6 @@ def test_a_name_that_nobody_bears_waits_for_him_who_will_and_lets_in_nobody_else
     assert not RejectedIntent.objects.exists()
 
 
-def test_who_was_erased_is_not_kept_anew_by_a_row_that_is_malformed(by_username: Warehouse) -> None:
-    by_username.add("eve", certainty="PERHAPS")
-    by_username.add("eve", time="yesterday")
-    by_username.add("adam", certainty="PERHAPS")
-    assert counts(sync()) == (3, 0, 0, 3)
-    call_command("erase_program_intents", "eve", "--learner-field", "username", stdout=StringIO())
-    report = sync(full=True)
-    assert (*counts(report), report.new_rejects) == (3, 0, 0, 1, 0)
-    assert RejectedIntent.objects.get().learner == "adam"
-
-
 def test_a_name_that_no_database_holds_is_kept_spelled_out_and_lets_in_nobody(by_username: Warehouse) -> None:
     by_username.add("nul\0")
     sync()
