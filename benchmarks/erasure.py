@@ -80,7 +80,7 @@ def forget(number: int) -> None:
     told = {"field": "username", "key_id": "another", "until": then}
     ErasedLearner.objects.bulk_create(ErasedLearner(pk=key, **before) for key in keys)
     ErasedName.objects.bulk_create(
-        ErasedName(erased_id=key, hash=erased_names.hashed("a key", "username", f"gone{key}"), **told) for key in keys
+        ErasedName(erased_id=key, hash=erased_names.hashed(b"a key", "username", f"gone{key}"), **told) for key in keys
     )
     analyze()
 

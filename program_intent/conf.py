@@ -223,9 +223,10 @@ def rejected_kept_days() -> int:
     return int(_get("REJECTED_KEPT_DAYS"))
 
 
-def erasure_keys() -> list[str]:
-    """The one that signs last."""
-    return list(_get("ERASURE_KEYS") or [*settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY])
+def erasure_keys() -> list[bytes]:
+    """The one that signs last. Django's own may be texts or bytes."""
+    keys = _get("ERASURE_KEYS") or [*settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY]
+    return [key.encode() if isinstance(key, str) else key for key in keys]
 
 
 def sources() -> dict[str, dict[str, Any]]:

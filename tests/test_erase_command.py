@@ -18,6 +18,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from program_intent import api
+from program_intent.checks import check_erasure_keys
 from program_intent.exceptions import InvalidIntent
 from program_intent.management.commands import erase_program_intents
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent
@@ -56,8 +57,8 @@ def load_of(tmp_path: Path, *names: Any) -> Loaded:
     return load(write_report(tmp_path / "report.csv", *(line(learner=name) for name in names)), *BY_NAME)
 
 
-def reject(learner: Any, field: str = "username") -> RejectedIntent:
-    values = dict.fromkeys(("program_uuid", "reason", "certainty", "effective_timestamp"), "")
+def reject(learner: Any, field: str = "username", when: str = "") -> RejectedIntent:
+    values = {**dict.fromkeys(("program_uuid", "reason", "certainty"), ""), "effective_timestamp": when}
     told = {"source": "reports", "key": str(next(_keys)), "error": "", "first_seen": MOMENT, "last_seen": MOMENT}
     return RejectedIntent.objects.create(learner_field=field, learner=str(learner), **values, **told)
 
@@ -122,6 +123,18 @@ def test_rejected_rows_of_the_learner_go_too_by_key_and_by_name(alice: Any) -> N
     assert RejectedIntent.objects.get() == other
 
 
+def test_rejected_rows_go_also_where_no_setting_names_learners_so_any_more(alice: Any, tmp_path: Path) -> None:
+    get_user_model().objects.filter(pk=alice.pk).update(last_name="Liddell")
+    reject("Liddell", "last_name")
+    reject("alice", "nickname")  # of a user model that was another
+    run(ERASE, alice.pk)
+    assert RejectedIntent.objects.get().learner_field == "nickname"
+    get_user_model().objects.filter(pk=alice.pk)._raw_delete("default")
+    make_user(last_name="Liddell")
+    report = write_report(tmp_path / "report.csv", line(learner="Liddell"))
+    assert load(report, "--learner-field", "last_name").erased == 1
+
+
 # What is refused, before anything is erased
 
 
@@ -154,6 +167,7 @@ def test_what_names_nobody_ever_is_told_by_its_place_and_nobody_is_erased(alice:
         (["--again", "--retired"], "--retired does not go with --again."),
         (["1", "--lift", "--retired"], "--retired does not go with --lift."),
         (["1", "--learner-field", "nickname"], "--learner-field: nickname is not a field of the user model."),
+        (["1", "--learner-field", "nick\nname"], r"--learner-field: nick\nname is not a field of the user model."),
     ],
 )
 def test_what_does_not_go_together_is_wrong_usage(arguments: list[str], problem: str) -> None:
@@ -199,6 +213,11 @@ def test_the_report_has_what_was_done_and_by_whom(alice: Any, tmp_path: Path) ->
         "message": "",
         "done": [{"learner_id": key, "intents": 0, "until": None} for key in (alice.pk, NOBODY)],
     }
+
+
+def test_who_erases_may_be_called_by_255_characters_that_nobody_can_read(alice: Any) -> None:
+    assert run(ERASE, alice.pk, "--by", "\a" * 255).status == 0
+    assert ErasedLearner.objects.get().by == (r"\x07" * 64)[:255]
 
 
 def test_what_stops_it_is_told_and_reported_with_what_was_erased_until_then(
@@ -301,10 +320,22 @@ def test_again_erases_what_a_backup_has_brought_back_and_nothing_else(alice: Any
     assert rows_of(run(ERASE, "--again"))[1] == ["0", "0"]
 
 
+def test_again_leaves_what_was_refused_of_a_later_bearer_and_of_a_field_that_is_gone(alice: Any) -> None:
+    api.erase_learner(alice)
+    later = (timezone.now() + timedelta(seconds=1)).isoformat()
+    kept = {reject("alice@example.org", when=later), reject(alice.pk, "pk", when=later), reject("alice", "nickname")}
+    for field in ("pk", "id"):
+        reject(alice.pk, field, when="2022-04-12T00:00:00Z")
+    assert rows_of(run(ERASE, "--again"))[1] == ["0", "2"]
+    assert set(RejectedIntent.objects.all()) == kept
+
+
 def test_orphans_and_what_a_tombstone_forbids_are_erased(alice: Any, bob: Any) -> None:
     api.erase_learner(alice)
     restored(alice.pk, NOBODY)
-    assert rows_of(run(ERASE, "--orphans")) == [["orphans", "forbidden"], ["1", "1"]]
+    reject("alice@example.org")
+    assert rows_of(run(ERASE, "--orphans")) == [["orphans", "forbidden", "rejected"], ["1", "1", "1"]]
+    assert not RejectedIntent.objects.exists()
     assert learners_of_intents() == {bob.pk}
 
 
@@ -408,6 +439,14 @@ def test_by_default_the_secret_key_signs_and_a_former_one_is_tried_while_it_is_a
     assert load_of(tmp_path, "alice@example.org").erased == 1
     settings.SECRET_KEY_FALLBACKS = []
     assert load_of(tmp_path, "alice@example.org").counts.created == 1
+
+
+def test_djangos_keys_may_be_bytes_that_are_no_text(alice: Any, tmp_path: Path, settings: Settings) -> None:
+    settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [OLD], b"\xff" * 50
+    alice.delete()
+    make_user(username="alice@example.org")
+    assert load_of(tmp_path, "alice@example.org").erased == 1
+    assert check_erasure_keys(databases=["default"]) == []
 
 
 def test_a_learner_who_is_erased_by_key_needs_no_hash(alice: Any) -> None:

@@ -1,5 +1,6 @@
 """What is forgotten of a learner is gone and stays away, whoever tells it again; whoever stays or comes is welcome."""
 
+import csv
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from program_intent import api
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent
 from program_intent.store.erase import erase
 from tests.builders import make_intent, make_row, make_user, stored_intents
-from tests.reports import Loaded, load, write_report
+from tests.reports import PROGRAM, Loaded, load, write_report
 from tests.reports import make_row as line
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -97,6 +98,27 @@ def test_an_old_report_brings_nothing_back_and_is_no_fault(
     loaded = load_of(tmp_path, name, name, field=field)
     assert (loaded.status, loaded.counts, loaded.erased) == (0, (2, 0, 0, 0), 2)
     assert not ProgramIntent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "after", [lambda user: None, retired, lambda user: user.delete()], ids=["stays", "retired", "gone"]
+)
+@pytest.mark.parametrize("field", ["username", "pk"])
+def test_what_is_malformed_in_an_old_report_calls_nobody_who_was_erased_by_name(
+    alice: Any, tmp_path: Path, after: Callable[[Any], Any], field: str
+) -> None:
+    name, other = getattr(alice, field), getattr(make_user(username="bob"), field)
+    api.erase_learner(alice)
+    after(alice)
+    malformed = [{"certainty": "PERHAPS"}, {"effective_timestamp": "yesterday"}]
+    rows = [line(learner=each, **changes) for each in (name, other) for changes in malformed]
+    rejects, soon = tmp_path / "rejects.csv", timezone.now() + timedelta(hours=1)
+    rows += [f"{PROGRAM},{name}", line(learner=name, certainty="PERHAPS", effective_timestamp=soon.isoformat())]
+    report = write_report(tmp_path / "report.csv", *rows)
+    for how in ("--dry-run", "--no-progress"):
+        loaded = load(report, "--learner-field", field, "--rejects", rejects, how)
+        assert (loaded.counts, loaded.erased) == ((6, 0, 0, 3), 3)
+        assert [row["line"] for row in csv.DictReader(rejects.read_text().splitlines())] == ["4", "5", "7"]
 
 
 def test_a_later_bearer_of_the_name_gets_neither_the_old_rows_nor_a_ban(alice: Any, tmp_path: Path) -> None:

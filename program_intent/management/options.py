@@ -46,9 +46,13 @@ def add_learner_field(parser: CommandParser) -> None:
 
 
 def refuse_learner_field(name: str | None) -> None:
-    check, problem = field_problem(get_user_model(), name) if name is not None else ("", "")
+    if name is None:
+        return
+    check, problem = field_problem(get_user_model(), name)
     if check.startswith("E"):
-        raise CommandError(f"--learner-field: {name} is {problem} of the user model.", returncode=WRONG_USAGE)
+        raise CommandError(
+            f"--learner-field: {printable(name)} is {problem} of the user model.", returncode=WRONG_USAGE
+        )
 
 
 def bearer(text: str, learners: Learners, what: str) -> tuple[Any, Any]:

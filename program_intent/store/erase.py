@@ -122,7 +122,7 @@ def lift(key: Any, *, using: str, names: Names = ()) -> bool:
 
 def names_of(key: Any, *, using: str) -> dict[str, Any]:
     """What the user of that key is called, by field."""
-    fields = erased_names.fields()
+    fields = erased_names.fields(using)
     users = get_user_model()._base_manager.using(using).filter(pk=key).values("pk", *fields)
     found: dict[str, Any] = next((user for user in users if user["pk"] == key), {})
     return {field: found[field] for field in fields if found and found[field] not in (None, "")}

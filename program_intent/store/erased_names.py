@@ -12,7 +12,7 @@ from django.db.models.functions import Left
 from django.utils import timezone
 
 from program_intent import conf
-from program_intent.models import ErasedLearner, ErasedName
+from program_intent.models import ErasedLearner, ErasedName, RejectedIntent
 from program_intent.models.intent import engine_of
 from program_intent.validation.learners import ByKey, Learners, field_problem, is_unique, learner_field
 from program_intent.validation.times import LATEST, parse_timestamp
@@ -26,24 +26,26 @@ _BITS = 2**24
 OF_LATE = timedelta(minutes=10)
 
 
-def fields() -> list[str]:
-    """The fields of the user model by which learners are, or could be, named; but for the primary key."""
+def fields(using: str) -> list[str]:
+    """The fields of the user model by which learners are, were or could be named; but for the primary key."""
     user = get_user_model()
     unique = [field.name for field in user._meta.concrete_fields if is_unique(field)]
     sources = [source.get("LEARNER_FIELD") for source in conf.sources().values()]
     events = [mapping.get("learner_field") for mapping in conf.events().values()]
     email = getattr(user, "EMAIL_FIELD", None)  # which a report may name, also where two may share one
-    named = dict.fromkeys([*unique, conf.learner_lookup_field(), "lms_user_id", email, *sources, *events])
+    rejected = RejectedIntent.objects.using(using).values_list("learner_field", flat=True).distinct()
+    setting = conf.learner_lookup_field()
+    named = dict.fromkeys([*unique, setting, "lms_user_id", email, *sources, *events, *rejected])
     usable = [name for name in named if name and not field_problem(user, name)[0].startswith("E")]
     return [name for name in usable if not learner_field(name).primary_key]
 
 
-def key_id(key: str) -> str:
+def key_id(key: bytes) -> str:
     """What tells keys apart, and says nothing of them."""
-    return hmac.digest(key.encode(), b"program_intent", "sha256").hex()[:8]
+    return hmac.digest(key, b"program_intent", "sha256").hex()[:8]
 
 
-def hashed(key: str, field: str, name: Any) -> str:
+def hashed(key: bytes, field: str, name: Any) -> str:
     """HMAC-SHA256 of the field and the canonical name, in hexadecimal digits."""
     return _hash(_begun(key, field), name)
 
@@ -54,8 +56,8 @@ def hashes(field: str, names: Collection[Any]) -> dict[str, Any]:
     return {_hash(each, name): name for each in begun for name in names}
 
 
-def _begun(key: str, field: str) -> hmac.HMAC:
-    return hmac.new(key.encode(), f"{field}\0".encode(), "sha256")
+def _begun(key: bytes, field: str) -> hmac.HMAC:
+    return hmac.new(key, f"{field}\0".encode(), "sha256")
 
 
 def _hash(begun: hmac.HMAC, name: Any) -> str:

@@ -166,7 +166,11 @@ def _again(options: dict[str, Any]) -> Iterator[Work]:
 
 def _orphans(options: dict[str, Any]) -> Iterator[Work]:
     how = {"using": _using(), "dry_run": options["dry_run"]}
-    yield lambda: {"orphans": erase_orphans(**how), "forbidden": erase_forbidden(**how)}
+    yield lambda: {
+        "orphans": erase_orphans(**how),
+        "forbidden": erase_forbidden(**how),
+        "rejected": forget_rejected_of_erased(**how),
+    }
 
 
 _WORKS = {"erase": _erase, "lift": _lift, "again": _again, "orphans": _orphans}
