@@ -339,6 +339,27 @@ def through(line: Proxy) -> dict[str, str]:
     return {f"{variables}HOST": "127.0.0.1", f"{variables}PORT": str(line.port)}
 
 
+@needs_a_server  # where writers need not queue
+def test_two_consumers_that_refuse_the_same_event_at_once_keep_it_once_and_neither_fails(
+    consumers: Consumers, bus: Bus
+) -> None:
+    bus.publish(LEARNERS + 1)
+    with consumers.started("pause before commit 3", "--consumer", "first") as first:
+        wait_for_pause(first)
+        bus.put()
+        with consumers.started("", "--consumer", "second") as second:
+            wait_until(lambda: bus.pending() == 2)
+            time.sleep(0.5)  # until it waits for the first
+            go_on(first)
+            wait_until(lambda: bus.pending() == 0)
+            for process in (first, second):
+                process.terminate()
+            assert [end(process).status for process in (first, second)] == [0, 0]
+    assert (ProgramIntent.objects.count(), RejectedIntent.objects.count()) == (0, 1)
+    assert list(Run.objects.values_list("read", "rejected")) == [(1, 1), (1, 1)]
+    assert "The database failed" not in consumers.log.read_text()
+
+
 @needs_a_server
 def test_a_database_that_is_away_for_a_while_is_waited_for_by_the_same_process(
     consumers: Consumers, bus: Bus, line: Proxy
