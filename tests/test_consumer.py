@@ -520,11 +520,23 @@ def test_several_topics_and_two_fields_that_name_learners_in_one_run(bus: Bus, s
 # What is missing
 
 
-def test_a_broker_that_is_away_is_one_line_and_exit_status_1(bus: Bus, settings: Settings) -> None:
+def test_a_broker_that_stays_away_is_one_line_and_exit_status_1(
+    bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("program_intent.intake.consumer.PATIENCE", 0)
     settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING}, "EVENTS_URL": "redis://ada:s3cret@127.0.0.1:1/0"}
     status, line = consume()
-    assert (status, line.startswith("The event bus cannot be read: "), "\n" in line) == (1, True, False)
+    assert (status, line.startswith("The event bus is away: "), "\n" in line) == (1, True, False)
     assert "s3cret" not in line
+
+
+def test_a_broker_that_refuses_the_password_is_told_at_once(bus: Bus, server: PrivateRedis, settings: Settings) -> None:
+    settings.PROGRAM_INTENT = {
+        "EVENTS": {AWARDED: MAPPING},
+        "EVENTS_URL": f"redis://ada:s3cret@127.0.0.1:{server.port}/0",
+    }
+    status, line = consume()
+    assert (status, line.startswith("The event bus cannot be read: "), "s3cret" in line) == (1, True, False)
 
 
 def test_a_key_that_is_no_stream_is_named(bus: Bus) -> None:

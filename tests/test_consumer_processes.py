@@ -306,6 +306,18 @@ def test_a_group_that_is_deleted_under_a_waiting_consumer_is_told_and_made_again
     expect_in(bus, EVENTS + 1)
 
 
+def test_a_redis_that_is_away_at_the_start_is_waited_for(consumers: Consumers, bus: Bus) -> None:
+    publish(bus)
+    consumers.redis.stop()
+    with consumers.started() as process:
+        wait_until(lambda: consumers.log.exists() and "The event bus is away" in consumers.log.read_text())
+        consumers.redis.start()
+        wait_until(lambda: is_in(EVENTS) and bus.pending() == 0)
+        process.terminate()
+        assert end(process).status == 0
+    expect_in(bus)
+
+
 def test_a_redis_that_stays_away_is_exit_status_1(consumers: Consumers, bus: Bus) -> None:
     publish(bus)
     with consumers.started("patience of 1") as process:

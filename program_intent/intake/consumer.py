@@ -93,7 +93,7 @@ class Consumer:
     def run(self, *, once: bool) -> None:
         """Until Ctrl-C or, once, until all that is there is stored.
 
-        :raises LoadError: the broker cannot be reached, or no more.
+        :raises LoadError: the broker was away for a minute, or cannot be read.
         :raises django.db.Error: the database was away for a minute; nothing is lost, and it can be started again.
         """
         status, message = RunStatus.STOPPED, ""
@@ -115,8 +115,12 @@ class Consumer:
 
     def _begin(self) -> None:
         with in_words(self._streams):
-            for stream in self._topics:
-                self._open(stream)
+            try:
+                for stream in self._topics:
+                    self._open(stream)
+            except self._streams.error as error:
+                if not self._streams.is_away(error):  # else the first round waits for it, and opens them
+                    raise
         for topic in self._topics.values():
             self._patiently(RefusedRows(topic, using=self._using).forget)
 
