@@ -356,11 +356,12 @@ def test_two_consumers_that_refuse_the_same_event_at_once_keep_it_once_and_neith
     consumers: Consumers, bus: Bus
 ) -> None:
     bus.publish(LEARNERS + 1)
-    with consumers.started("pause before commit 3", "--consumer", "first") as first:
-        wait_for_pause(first)
+    with consumers.started("pause before settle 1", "--consumer", "second") as second:
+        wait_for_pause(second)
         bus.put()
-        with consumers.started("", "--consumer", "second") as second:
-            wait_until(lambda: bus.pending() == 2)
+        with consumers.started("pause before commit 3", "--consumer", "first") as first:
+            wait_for_pause(first)
+            go_on(second)
             time.sleep(0.5)  # until it waits for the first
             go_on(first)
             wait_until(lambda: bus.pending() == 0)
