@@ -364,6 +364,20 @@ def test_what_a_retry_reads_and_refuses_is_kept_as_its_values(by_rows: Bus) -> N
     assert RejectedIntent.objects.get().learner == str(LEARNERS + 1)
 
 
+def test_a_message_whose_type_is_not_mapped_while_it_is_retried_stays_kept(by_rows: Bus, settings: Settings) -> None:
+    Mood.error = KeyError()
+    by_rows.enroll(1, COURSE)
+    for _ in range(5):
+        consume()
+    Mood.error = None
+    mapped, settings.PROGRAM_INTENT = settings.PROGRAM_INTENT, {}
+    retry()
+    assert RejectedIntent.objects.exists()
+    settings.PROGRAM_INTENT = mapped
+    retry()
+    assert counts()[:2] == (1, 0)
+
+
 def test_a_message_that_was_trimmed_before_it_is_retried_stays_told(by_rows: Bus) -> None:
     Mood.error = KeyError()
     by_rows.enroll(1, COURSE)
