@@ -364,6 +364,23 @@ def test_what_a_retry_reads_and_refuses_is_kept_as_its_values(by_rows: Bus) -> N
     assert RejectedIntent.objects.get().learner == str(LEARNERS + 1)
 
 
+def test_a_broker_that_is_away_while_messages_are_retried_stops_no_other_source(
+    by_rows: Bus, settings: Settings
+) -> None:
+    Mood.error = KeyError()
+    by_rows.enroll(1, COURSE)
+    by_rows.publish(LEARNERS + 1)
+    for _ in range(5):
+        consume()
+    RejectedIntent.objects.exclude(learner="").update(source="warehouse")
+    make_learners_up_to(LEARNERS + 1)
+    settings.EVENT_BUS_REDIS_CONNECTION_URL = "redis://127.0.0.1:1/0"
+    with pytest.raises(CommandError, match="The event bus cannot be read: ") as raised:
+        retry()
+    assert raised.value.returncode == 1
+    assert counts()[:2] == (1, 1)
+
+
 def test_a_message_whose_type_is_not_mapped_while_it_is_retried_stays_kept(by_rows: Bus, settings: Settings) -> None:
     Mood.error = KeyError()
     by_rows.enroll(1, COURSE)
