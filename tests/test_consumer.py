@@ -18,6 +18,7 @@ from program_intent.intake import events
 from program_intent.intake.consumer import Consumer
 from program_intent.models import ProgramIntent, RejectedIntent, Run
 from program_intent.sources import redis_streams
+from program_intent.sources.redis_streams import Streams
 from tests.builders import PROGRAM
 from tests.event_bus import (
     AWARDED,
@@ -119,6 +120,19 @@ def test_messages_from_before_the_first_start_are_read(bus: Bus) -> None:
     bus.redis.xgroup_create(STREAM, "another", id="$")
     assert consume("--group", "program_intent") == (0, "")
     assert counts() == (1, 0, 1)
+
+
+def test_once_ends_though_more_comes_all_the_time(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acknowledge_and_publish(self: Streams, stream: str, ids: list[str]) -> None:
+        acknowledge(self, stream, ids)
+        if bus.redis.xlen(STREAM) < 20:
+            bus.put()
+
+    acknowledge = Streams.acknowledge
+    monkeypatch.setattr(Streams, "acknowledge", acknowledge_and_publish)
+    bus.publish(1)
+    assert consume() == (0, "")
+    assert Run.objects.get().read == 1
 
 
 def test_events_of_no_mapped_type_are_passed_over(bus: Bus) -> None:
@@ -350,7 +364,11 @@ def test_a_consumer_that_goes_on_takes_up_again_what_raised(
     monkeypatch.setattr(redis_streams, "CLAIMED_AFTER", 0)  # not after a minute
     Mood.error = KeyError()
     by_rows.enroll(1, COURSE)
-    assert consume() == REJECTED
+    consumer = Consumer([TOPIC], group="program_intent", name="here", batch=10, by="tests")
+    consumer._begin()
+    for _ in range(5):
+        consumer._round(is_patient=False)
+    assert RejectedIntent.objects.exists()
     assert [line.partition("try ")[2][:6] for line in told(caplog)] == ["1 of 5", "2 of 5", "3 of 5", "4 of 5"]
 
 
@@ -666,9 +684,9 @@ def test_an_idle_run_is_told_to_be_at_work(bus: Bus, monkeypatch: pytest.MonkeyP
     bus.publish(1)
     consumer = Consumer([TOPIC], group="program_intent", name="here", batch=10, by="tests")
     consumer._begin()
-    assert consumer._round(is_patient=False)
+    consumer._round(is_patient=False)
     Run.objects.update(updated=START)
-    assert not consumer._round(is_patient=False)
+    consumer._round(is_patient=False)
     run = Run.objects.get()
     assert (run.read, run.updated > START) == (1, True)
 
