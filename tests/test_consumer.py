@@ -18,6 +18,7 @@ from program_intent.intake import events
 from program_intent.intake.consumer import Consumer
 from program_intent.models import ProgramIntent, RejectedIntent, Run
 from program_intent.sources import redis_streams
+from program_intent.sources.redis_streams import Streams
 from tests.builders import PROGRAM
 from tests.event_bus import (
     AWARDED,
@@ -119,6 +120,19 @@ def test_messages_from_before_the_first_start_are_read(bus: Bus) -> None:
     bus.redis.xgroup_create(STREAM, "another", id="$")
     assert consume("--group", "program_intent") == (0, "")
     assert counts() == (1, 0, 1)
+
+
+def test_once_ends_though_more_comes_all_the_time(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    def acknowledge_and_publish(self: Streams, stream: str, ids: list[str]) -> None:
+        acknowledge(self, stream, ids)
+        if bus.redis.xlen(STREAM) < 20:
+            bus.put()
+
+    acknowledge = Streams.acknowledge
+    monkeypatch.setattr(Streams, "acknowledge", acknowledge_and_publish)
+    bus.publish(1)
+    assert consume() == (0, "")
+    assert Run.objects.get().read == 1
 
 
 def test_events_of_no_mapped_type_are_passed_over(bus: Bus) -> None:
@@ -350,7 +364,11 @@ def test_a_consumer_that_goes_on_takes_up_again_what_raised(
     monkeypatch.setattr(redis_streams, "CLAIMED_AFTER", 0)  # not after a minute
     Mood.error = KeyError()
     by_rows.enroll(1, COURSE)
-    assert consume() == REJECTED
+    consumer = Consumer([TOPIC], group="program_intent", name="here", batch=10, by="tests")
+    consumer._begin()
+    for _ in range(5):
+        consumer._round(is_patient=False)
+    assert RejectedIntent.objects.exists()
     assert [line.partition("try ")[2][:6] for line in told(caplog)] == ["1 of 5", "2 of 5", "3 of 5", "4 of 5"]
 
 
@@ -362,6 +380,37 @@ def test_what_a_retry_reads_and_refuses_is_kept_as_its_values(by_rows: Bus) -> N
     Mood.error = None
     retry()
     assert RejectedIntent.objects.get().learner == str(LEARNERS + 1)
+
+
+def test_a_broker_that_is_away_while_messages_are_retried_stops_no_other_source(
+    by_rows: Bus, settings: Settings
+) -> None:
+    Mood.error = KeyError()
+    by_rows.enroll(1, COURSE)
+    by_rows.publish(LEARNERS + 1)
+    for _ in range(5):
+        consume()
+    RejectedIntent.objects.exclude(learner="").update(source="warehouse")
+    make_learners_up_to(LEARNERS + 1)
+    settings.EVENT_BUS_REDIS_CONNECTION_URL = "redis://127.0.0.1:1/0"
+    with pytest.raises(CommandError, match="The event bus cannot be read: ") as raised:
+        retry()
+    assert raised.value.returncode == 1
+    assert counts()[:2] == (1, 1)
+
+
+def test_a_message_whose_type_is_not_mapped_while_it_is_retried_stays_kept(by_rows: Bus, settings: Settings) -> None:
+    Mood.error = KeyError()
+    by_rows.enroll(1, COURSE)
+    for _ in range(5):
+        consume()
+    Mood.error = None
+    mapped, settings.PROGRAM_INTENT = settings.PROGRAM_INTENT, {}
+    retry()
+    assert RejectedIntent.objects.exists()
+    settings.PROGRAM_INTENT = mapped
+    retry()
+    assert counts()[:2] == (1, 0)
 
 
 def test_a_message_that_was_trimmed_before_it_is_retried_stays_told(by_rows: Bus) -> None:
@@ -520,11 +569,23 @@ def test_several_topics_and_two_fields_that_name_learners_in_one_run(bus: Bus, s
 # What is missing
 
 
-def test_a_broker_that_is_away_is_one_line_and_exit_status_1(bus: Bus, settings: Settings) -> None:
+def test_a_broker_that_stays_away_is_one_line_and_exit_status_1(
+    bus: Bus, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("program_intent.intake.consumer.PATIENCE", 0)
     settings.PROGRAM_INTENT = {"EVENTS": {AWARDED: MAPPING}, "EVENTS_URL": "redis://ada:s3cret@127.0.0.1:1/0"}
     status, line = consume()
-    assert (status, line.startswith("The event bus cannot be read: "), "\n" in line) == (1, True, False)
+    assert (status, line.startswith("The event bus is away: "), "\n" in line) == (1, True, False)
     assert "s3cret" not in line
+
+
+def test_a_broker_that_refuses_the_password_is_told_at_once(bus: Bus, server: PrivateRedis, settings: Settings) -> None:
+    settings.PROGRAM_INTENT = {
+        "EVENTS": {AWARDED: MAPPING},
+        "EVENTS_URL": f"redis://ada:s3cret@127.0.0.1:{server.port}/0",
+    }
+    status, line = consume()
+    assert (status, line.startswith("The event bus cannot be read: "), "s3cret" in line) == (1, True, False)
 
 
 def test_a_key_that_is_no_stream_is_named(bus: Bus) -> None:
@@ -623,9 +684,9 @@ def test_an_idle_run_is_told_to_be_at_work(bus: Bus, monkeypatch: pytest.MonkeyP
     bus.publish(1)
     consumer = Consumer([TOPIC], group="program_intent", name="here", batch=10, by="tests")
     consumer._begin()
-    assert consumer._round(is_patient=False)
+    consumer._round(is_patient=False)
     Run.objects.update(updated=START)
-    assert not consumer._round(is_patient=False)
+    consumer._round(is_patient=False)
     run = Run.objects.get()
     assert (run.read, run.updated > START) == (1, True)
 

@@ -306,6 +306,18 @@ def test_a_group_that_is_deleted_under_a_waiting_consumer_is_told_and_made_again
     expect_in(bus, EVENTS + 1)
 
 
+def test_a_redis_that_is_away_at_the_start_is_waited_for(consumers: Consumers, bus: Bus) -> None:
+    publish(bus)
+    consumers.redis.stop()
+    with consumers.started() as process:
+        wait_until(lambda: consumers.log.exists() and "The event bus is away" in consumers.log.read_text())
+        consumers.redis.start()
+        wait_until(lambda: is_in(EVENTS) and bus.pending() == 0)
+        process.terminate()
+        assert end(process).status == 0
+    expect_in(bus)
+
+
 def test_a_redis_that_stays_away_is_exit_status_1(consumers: Consumers, bus: Bus) -> None:
     publish(bus)
     with consumers.started("patience of 1") as process:
@@ -337,6 +349,28 @@ def line() -> Iterator[Proxy]:
 def through(line: Proxy) -> dict[str, str]:
     variables = VARIABLES[test_settings.ENGINE]
     return {f"{variables}HOST": "127.0.0.1", f"{variables}PORT": str(line.port)}
+
+
+@needs_a_server  # where writers need not queue
+def test_two_consumers_that_refuse_the_same_event_at_once_keep_it_once_and_neither_fails(
+    consumers: Consumers, bus: Bus
+) -> None:
+    bus.publish(LEARNERS + 1)
+    with consumers.started("pause before settle 1", "--consumer", "second") as second:
+        wait_for_pause(second)
+        bus.put()
+        with consumers.started("pause before commit 3", "--consumer", "first") as first:
+            wait_for_pause(first)
+            go_on(second)
+            time.sleep(0.5)  # until it waits for the first
+            go_on(first)
+            wait_until(lambda: bus.pending() == 0)
+            for process in (first, second):
+                process.terminate()
+            assert [end(process).status for process in (first, second)] == [0, 0]
+    assert (ProgramIntent.objects.count(), RejectedIntent.objects.count()) == (0, 1)
+    assert list(Run.objects.values_list("read", "rejected")) == [(1, 1), (1, 1)]
+    assert "The database failed" not in consumers.log.read_text()
 
 
 @needs_a_server

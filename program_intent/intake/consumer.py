@@ -75,6 +75,7 @@ class Consumer:
         self._streams = streams(group=group, consumer=name, batch=batch)
         self._reader = Messages()
         self._source = ", ".join(topics)
+        self._batch = batch
         self._settling = settling
         self._stored: Stored = self._patiently(
             partial(Stored, RunKind.EVENTS, using=self._using, by=by, source=self._source)
@@ -93,7 +94,7 @@ class Consumer:
     def run(self, *, once: bool) -> None:
         """Until Ctrl-C or, once, until all that is there is stored.
 
-        :raises LoadError: the broker cannot be reached, or no more.
+        :raises LoadError: the broker was away for a minute, or cannot be read.
         :raises django.db.Error: the database was away for a minute; nothing is lost, and it can be started again.
         """
         status, message = RunStatus.STOPPED, ""
@@ -115,8 +116,12 @@ class Consumer:
 
     def _begin(self) -> None:
         with in_words(self._streams):
-            for stream in self._topics:
-                self._open(stream)
+            try:
+                for stream in self._topics:
+                    self._open(stream)
+            except self._streams.error as error:
+                if not self._streams.is_away(error):  # else the first round waits for it, and opens them
+                    raise
         for topic in self._topics.values():
             self._patiently(RefusedRows(topic, using=self._using).forget)
 
@@ -132,7 +137,7 @@ class Consumer:
         return runs.filter(kind=RunKind.EVENTS.value, source=self._source).exists()
 
     def _round(self, *, is_patient: bool) -> bool:
-        """Whether there was anything to read."""
+        """Whether there may be more to read."""
         patience = Patience()
         while True:
             try:
@@ -145,18 +150,18 @@ class Consumer:
             patience.wait()
 
     def _read(self, *, is_patient: bool) -> bool:
-        found = False
         for stream in self._topics:
             self._tell_what_was_lost(stream)
             for messages in self._streams.pending(stream) if self._is_behind else ():
-                found |= self._take(stream, messages)
+                self._take(stream, messages)
             for messages in self._streams.claimed(stream):
-                found |= self._take(stream, messages)
-        self._is_behind = False
+                self._take(stream, messages)
+        self._is_behind, is_full = False, False
         for stream, messages in self._streams.new(self._topics, is_patient=is_patient):
-            found |= self._take(stream, messages)
+            self._take(stream, messages)
+            is_full |= len(messages) == self._batch
         self._patiently(self._stored.tell_that_it_is_at_work)
-        return found
+        return is_full
 
     def _tell_what_was_lost(self, stream: str) -> None:
         place = self._streams.place(stream)
@@ -173,7 +178,7 @@ class Consumer:
             f"{stream}: {what} were trimmed before they were stored. What they said comes in by sync_program_intents."
         )
 
-    def _take(self, stream: str, messages: Sequence[Message]) -> bool:
+    def _take(self, stream: str, messages: Sequence[Message]) -> None:
         lost = [message.id for message in messages if not message.fields]
         if lost:
             self._tell_lost(stream, f"{len(lost)} messages")
@@ -185,7 +190,6 @@ class Consumer:
             except Error:
                 self._streams.forget_deliveries(stream, [message.id for message in there])
                 raise
-        return bool(messages)
 
     def _store(self, stream: str, messages: Sequence[Message]) -> None:
         found = [each for message in messages if (each := self._meant(stream, message))]

@@ -49,11 +49,15 @@ class RefusedRows:
         return by_key
 
     def keep(self, settled: Settled, learner_field: str) -> list[Reject]:
-        """In the transaction of a batch: keep what it brought that was refused; those that were not known."""
+        """In the transaction of a batch: keep what it brought that was refused; those that were not known.
+
+        Another consumer may keep the same meanwhile.
+        """
         rejects, now = list(settled.rejects()), timezone.now()
         new = self.unknown(rejects)
-        for chunk in _chunks(list(new.items())):
-            self.rows.bulk_create([self._row(key, reject, learner_field, now) for key, reject in chunk])
+        for chunk in _chunks(sorted(new.items())):  # in one order, or consumers wait for each other
+            kept = [self._row(key, reject, learner_field, now) for key, reject in chunk]
+            self.rows.bulk_create(kept, ignore_conflicts=True)
         for keys in _chunks([_key_of(reject) for reject in rejects]) if len(new) < len(rejects) else ():
             old = self.rows.filter(key__in=keys, last_seen__lt=now - SEEN_AGAIN_AFTER)
             old.update(last_seen=now, attempts=F("attempts") + 1)

@@ -94,7 +94,7 @@ def retry_messages(rows: "QuerySet[RejectedIntent]", *, source: str, by: str) ->
 
 
 def _read_again(ids: Sequence[str], topic: str) -> Iterator[Meant]:
-    """What those of the messages mean that are still there, and can be read by now."""
+    """What those of the messages mean that are still there, whose type is mapped, and that can be read by now."""
     if not ids:
         return
     bus, reader = streams(), Messages()
@@ -102,5 +102,5 @@ def _read_again(ids: Sequence[str], topic: str) -> Iterator[Meant]:
         for each in ids:
             with suppress(Unreadable, RowsFailed), in_words(bus):
                 message = bus.message(conf.stream(topic), each)
-                if message.fields:
+                if reader.type_of(message.fields) in conf.events():
                     yield meant(message, reader)

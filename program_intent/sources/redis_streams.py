@@ -29,6 +29,7 @@ class Streams:
             remedy = "pip install 'program-intent[events]'"
             raise LoadError(f"The event bus cannot be read ({error}): {remedy}") from error
         self.error = redis.RedisError
+        self._away, self._refused = (redis.ConnectionError, redis.TimeoutError), redis.AuthenticationError
         self._response_error = redis.ResponseError
         self._group, self._consumer, self._batch = group, consumer, batch
         try:  # protocol 2 gives the same shapes in every version of redis-py
@@ -43,6 +44,10 @@ class Streams:
 
     def close(self) -> None:
         self._redis.close()
+
+    def is_away(self, error: Exception) -> bool:
+        """Whether it may be over in a while."""
+        return isinstance(error, self._away) and not isinstance(error, self._refused)
 
     def open(self, stream: str) -> bool:
         """Make the group at the beginning of the stream, if it is not there; whether it was made."""

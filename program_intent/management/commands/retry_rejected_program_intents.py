@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import router
 
 from program_intent import conf
+from program_intent.exceptions import LoadError
 from program_intent.intake.refused import RefusedRows
 from program_intent.intake.retry import retry, retry_messages
 from program_intent.management import outputs
@@ -31,6 +32,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         using = router.db_for_write(ProgramIntent)
         kept = RejectedIntent.objects.using(using)
+        failed: LoadError | None = None
         with ended_in_one_line(), terminable():
             names = list(kept.order_by("source").values_list("source", flat=True).distinct())
             if options["source"]:
@@ -38,9 +40,15 @@ class Command(BaseCommand):
                 names = [options["source"]]
             for name in names:
                 rows = {"rows": kept.filter(source=name), "source": name, "by": options["by"]}
-                done = [asdict(counts) for counts in (retry(**rows), retry_messages(**rows))]
-                told = {each: sum(counts[each] for counts in done) for each in _TOLD}
+                done = [retry(**rows)]
+                try:
+                    done.append(retry_messages(**rows))
+                except LoadError as error:  # those of a warehouse need no event bus
+                    failed = error
+                told = {each: sum(asdict(counts)[each] for counts in done) for each in _TOLD}
                 if options["purge"]:
                     told["purged"] = RefusedRows(name, using=using).forget()
                 told["kept"] = kept.filter(source=name).count()
                 outputs.tell(self.stdout, outputs.as_table({"source": name, **told}))
+            if failed:
+                raise failed
