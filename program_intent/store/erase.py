@@ -133,7 +133,7 @@ def _erase(
     before = erased.select_for_update().get(pk=key)
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
     # Of a retired learner the names alone say what was erased.
-    names_until = before.names.aggregate(latest=Max("until"))["latest"]
+    names_until = before.names.using(using).aggregate(latest=Max("until"))["latest"]
     until = max(filter(None, (now, found["latest"], before.key_until, names_until))).astimezone(UTC)
     key_until = None if retired or before.key_until is None else until
     count = found["number"] if is_cascaded else _intents(key, using, key_until)._raw_delete(using)
