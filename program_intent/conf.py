@@ -222,8 +222,8 @@ def rejected_kept_days() -> int:
     return int(_get("REJECTED_KEPT_DAYS"))
 
 
-def erasure_keys() -> list[str]:
-    """The one that signs last."""
+def erasure_keys() -> list[str | bytes]:
+    """The one that signs last; a ``SECRET_KEY`` may be bytes, as in Django."""
     return list(_get("ERASURE_KEYS") or [*settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY])
 
 

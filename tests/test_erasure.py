@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from program_intent import api
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent
@@ -152,6 +153,19 @@ def test_what_is_rolled_back_erases_nobody(alice: Any) -> None:
         transaction.set_rollback(True)
     assert ProgramIntent.objects.exists()
     assert not ErasedLearner.objects.exists()
+
+
+def test_a_secret_key_of_bytes_keeps_names(alice: Any, tmp_path: Path, settings: Settings) -> None:
+    settings.SECRET_KEY = b"no text \xff\xfe, which Django takes"
+    alice.delete()
+    make_user(username="alice")
+    assert load_of(tmp_path, "alice").erased == 1
+
+
+@pytest.mark.parametrize("by", ["\n" * 255, "\udc80" * 255])
+def test_who_erases_may_be_called_by_what_nobody_can_read(alice: Any, by: str) -> None:
+    api.erase_learner(alice, by=by)
+    assert ErasedLearner.objects.get().by == by.encode("unicode_escape").decode()[:255]
 
 
 def test_no_name_is_kept_that_can_be_read(alice: Any) -> None:

@@ -210,12 +210,12 @@ def engine_of(using: str) -> engines.Engine:
 
 
 def spelled_out(model: type[models.Model], name: str, text: str, using: str) -> str:
-    """The text, with what nobody can read, or the column cannot spell, spelled out."""
+    """The text, with what nobody can read, or the column cannot spell, spelled out, and cut where the column ends."""
     text = printable(text)
     field: Any = model._meta.get_field(name)
-    if engine_of(using).can_spell(field, text):
-        return text
-    return text.encode("ascii", "backslashreplace").decode()
+    if not engine_of(using).can_spell(field, text):
+        text = text.encode("ascii", "backslashreplace").decode()
+    return text[: field.max_length]
 
 
 def _is_found(judged: NewIntent, using: str, find: Callable[[Prepared], set[int]]) -> bool:

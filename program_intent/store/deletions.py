@@ -18,4 +18,5 @@ def connect() -> None:
 
 
 def note(*, instance: Any, using: str, **kwargs: Any) -> None:
-    note_deletion(instance.pk, using=using)
+    # As users have it, and not as whoever made the instance from a key spelled it.
+    note_deletion(instance._meta.pk.to_python(instance.pk), using=using)

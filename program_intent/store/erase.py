@@ -56,7 +56,8 @@ def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: N
     Outside a transaction whoever is writing at that moment is waited for. In one of the caller's, what they bring is
     erased once that is committed.
     """
-    known = list(dict.fromkeys([*names_of(key, using=using).items(), *names]))
+    known = [*names_of(key, using=using).items()]
+    known += [each for each in names if each not in known]  # no set, which would not hold a value of JSON
     erasure = retrying(using, partial(_erase, key, known, using=using, by=by, retired=retired))
     connection = connections[using]
     if connection.in_atomic_block:

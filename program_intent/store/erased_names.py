@@ -1,13 +1,15 @@
 """What those who were erased were called: kept as keyed hashes, by which a name is known again and never told."""
 
 import hmac
-from collections.abc import Collection
-from datetime import datetime, timedelta
+from collections.abc import Callable, Collection
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db.models.functions import Left
 from django.utils import timezone
+from django.utils.encoding import force_bytes
 
 from program_intent import conf
 from program_intent.models import ErasedName
@@ -20,6 +22,12 @@ _FEW = 500
 _BITS = 2**24
 # So long may it take until others see that somebody was erased: clocks differ, and the host's transaction goes on.
 OF_LATE = timedelta(minutes=10)
+# A database may give equal values in other forms than a text means: 1.500 for 1.5, noon in another zone.
+_ALIKE: dict[type, Callable[[Any], object]] = {
+    datetime: lambda moment: moment.astimezone(UTC),
+    Decimal: Decimal.as_integer_ratio,
+    memoryview: bytes,
+}
 
 
 def fields() -> list[str]:
@@ -33,12 +41,12 @@ def fields() -> list[str]:
     return [name for name in usable if not learner_field(name).primary_key]
 
 
-def key_id(key: str) -> str:
+def key_id(key: str | bytes) -> str:
     """What tells keys apart, and says nothing of them."""
-    return hmac.digest(key.encode(), b"program_intent", "sha256").hex()[:8]
+    return hmac.digest(force_bytes(key), b"program_intent", "sha256").hex()[:8]
 
 
-def hashed(key: str, field: str, name: Any) -> str:
+def hashed(key: str | bytes, field: str, name: Any) -> str:
     """HMAC-SHA256 of the field and the canonical name, in hexadecimal digits."""
     return _hash(_begun(key, field), name)
 
@@ -49,14 +57,14 @@ def hashes(field: str, names: Collection[Any]) -> dict[str, Any]:
     return {_hash(each, name): name for each in begun for name in names}
 
 
-def _begun(key: str, field: str) -> hmac.HMAC:
-    return hmac.new(key.encode(), f"{field}\0".encode(), "sha256")
+def _begun(key: str | bytes, field: str) -> hmac.HMAC:
+    return hmac.new(force_bytes(key), f"{field}\0".encode(), "sha256")
 
 
 def _hash(begun: hmac.HMAC, name: Any) -> str:
     """By a copy, which takes half as long as beginning anew."""
     each = begun.copy()
-    each.update(str(name).encode())
+    each.update(str(_ALIKE.get(type(name), str)(name)).encode())
     return each.hexdigest()
 
 
