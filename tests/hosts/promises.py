@@ -424,6 +424,13 @@ if NAMES_BY_TEXT:
         assert record_intents(rows[:1])[0].status == "rejected"
         assert get_latest_certain_intents(key + more) == {}
 
+    @pytest.mark.parametrize("more", ["x", "k" * 500])
+    def test_a_key_longer_than_the_column_is_nobodys_to_erase(learner: Any, more: str) -> None:
+        key = "k" * 20 + more
+        erasure = erase_learner(key)
+        assert (erasure.learner_id, erasure.intents, get_erasures()) == (None, 0, [])
+        assert asked(RetirementsView, "/", learner, {"learner": key}).status_code == 204
+
     def test_a_username_that_is_another_users_key_stands_for_its_own_user() -> None:
         make_user(key="a", username="b")
         rows = [make_row(learner="b"), make_row(learner="a")]
