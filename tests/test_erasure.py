@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -143,6 +144,18 @@ def test_the_deletion_of_a_user_is_an_erasure_however_it_is_done(alice: Any) -> 
     alice.delete()
     get_user_model().objects.filter(pk__in=[other.pk for other in others]).delete()
     assert set(ErasedLearner.objects.values_list("pk", "intents")) == {(key, 1) for key in keys}
+
+
+@isolate_apps("tests")
+def test_the_deletion_by_a_proxy_that_came_after_the_apps_is_an_erasure(alice: Any) -> None:
+    class Late(User):
+        class Meta:
+            proxy = True
+            app_label = "tests"
+
+    make_intent(learner=alice)
+    Late.objects.get().delete()
+    assert ErasedLearner.objects.get().intents == 1
 
 
 def test_what_is_rolled_back_erases_nobody(alice: Any) -> None:
