@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,15 @@ def test_the_deletion_by_a_proxy_that_came_after_the_apps_is_an_erasure(alice: A
     make_intent(learner=alice)
     Late.objects.get().delete()
     assert ErasedLearner.objects.get().intents == 1
+
+
+def test_an_erasure_begins_its_transaction_by_writing_so_that_on_sqlite_it_waits_for_others(alice: Any) -> None:
+    for erase_her in (partial(api.erase_learner, alice), alice.delete):
+        with CaptureQueriesContext(connection) as queries:
+            erase_her()
+        statements = [query["sql"] for query in queries]
+        begun = [statement.startswith("BEGIN") for statement in statements].index(True)
+        assert statements[begun + 1].startswith("INSERT")
 
 
 def test_what_is_rolled_back_erases_nobody(alice: Any) -> None:

@@ -56,9 +56,7 @@ def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: N
     Outside a transaction whoever is writing at that moment is waited for. In one of the caller's, what they bring is
     erased once that is committed.
     """
-    known = [*names_of(key, using=using).items()]
-    known += [each for each in names if each not in known]  # no set, which would not hold a value of JSON
-    erasure = retrying(using, partial(_erase, key, known, using=using, by=by, retired=retired))
+    erasure = retrying(using, partial(_erase, key, names, using=using, by=by, retired=retired))
     connection = connections[using]
     if connection.in_atomic_block:
         erase_later(erasure, using=using)
@@ -96,8 +94,7 @@ def erase_named(field: str, name: Any, *, using: str, by: str = "", retired: boo
 
 def note_deletion(key: Any, *, using: str) -> None:
     """In the transaction that deletes a user, before their intents: they are not to come back."""
-    names = names_of(key, using=using).items()
-    erasure = _erase(key, names, using=using, by="", retired=False, is_cascaded=True)
+    erasure = _erase(key, (), using=using, by="", retired=False, is_cascaded=True)
     erase_later(erasure, using=using)
 
 
@@ -141,8 +138,10 @@ def _erase(
     # With the key, for a collation may have found another's, who is gone: they could not be users at one time.
     told = {"learner": key, "key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
     erased.filter(pk=key).update(**told, intents=F("intents") + count)
-    _keep_names(key, names, until, using)
-    _forget_rejected([("pk", key), *names], using)
+    known = [*names_of(key, using=using).items()]
+    known += [each for each in names if each not in known]  # no set, which would not hold a value of JSON
+    _keep_names(key, known, until, using)
+    _forget_rejected([("pk", key), *known], using)
     return Erasure(key, count, key_until)
 
 
