@@ -154,6 +154,7 @@ def _parse_by_field(field: "models.Field[Any, Any]", connection: BaseDatabaseWra
         parsed = None if isinstance(value, bool | float) else field.to_python(value)
         field.run_validators(parsed)
         field.get_db_prep_value(parsed, connection)
+        hash(parsed)  # as a name is looked up by; a list or an object of JSON has none
         if isinstance(parsed, datetime):
             parsed.astimezone(UTC)  # which drivers and Django do, and cannot at the ends of time
     except (ValidationError, TypeError, ValueError, ArithmeticError):

@@ -496,6 +496,16 @@ if HOST == "uuid_user":
             erase_learner(learner)
         assert [erasure.learner_id for erasure in get_erasures()] == [learner.pk]
 
+    @pytest.mark.parametrize("name", [{"number": 17}, [17]])
+    def test_a_document_names_nobody(learner: Any, name: Any) -> None:
+        make_user(card=name)
+        (outcome,) = record([make_row(learner=name)], learner_field="card")
+        told = {"learner": [f"Expected a value that names a user, not {name}."]}
+        assert outcome.errors == told
+        with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "card"}):
+            response = asked(RetirementsView, "/", learner, {"learner": name})
+        assert (response.status_code, response.data) == (400, told)
+
     def test_a_user_who_is_deleted_by_the_text_of_the_key_is_erased_by_name_too(learner: Any) -> None:
         record_intent(**make_row(learner=learner))
         get_user_model()(pk=str(learner.pk)).delete()
