@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import connections, transaction
@@ -184,8 +185,9 @@ def rejected_of(names: Names, *, using: str) -> Iterator[int]:
     """The keys of the rows that were refused and name the learner so; ``pk`` is the field of the primary key."""
     for field, name in names:
         learners = Learners(field, using)
-        # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
-        rows = _rejected_by(learners, using).filter(learner__icontains=str(name)[:8])
+        # A part of the text that each spelling has: of a UUID, of a number with spaces around it; of 1.500 none has.
+        part = str(name)[:8] if isinstance(name, str | int | UUID) else ""
+        rows = _rejected_by(learners, using).filter(learner__icontains=part)
         yield from (pk for pk, text in rows.values_list("pk", "learner") if _parsed(learners, text) == name)
 
 

@@ -39,7 +39,7 @@ from program_intent.api import (
 from program_intent.data import Certainty, Intent
 from program_intent.engines.generic import Generic
 from program_intent.exceptions import InvalidIntent
-from program_intent.models import ProgramIntent
+from program_intent.models import ProgramIntent, RejectedIntent
 from program_intent.models.intent import engine_of
 from program_intent.rest_api.erasure import ErasuresView, RetirementsView
 from program_intent.rest_api.many_learners import ChangesView, LatestCertainQueryView, ProgramLatestCertainView
@@ -485,10 +485,14 @@ if HOST == "uuid_user":
     )
     def test_a_name_that_the_database_gives_in_another_form_is_known_as_erased(field: str, name: str) -> None:
         named = {"badge": "17", "met": MOMENT, "score": Decimal("1.5")}
-        make_user(**named).delete()
+        make_user(**named)
+        told = {"learner_field": field, "learner": name, "first_seen": MOMENT, "last_seen": MOMENT}
+        RejectedIntent.objects.create(**told)
+        get_user_model().objects.get().delete()
         make_user(**named)
         (outcome,) = record([make_row(learner=name)], learner_field=field)
         assert outcome.status == "rejected"
+        assert not RejectedIntent.objects.exists()
 
     def test_a_learner_is_erased_who_is_called_by_a_document() -> None:
         learner = make_user(card={"number": 17})
