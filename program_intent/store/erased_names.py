@@ -9,7 +9,6 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db.models.functions import Left
 from django.utils import timezone
-from django.utils.encoding import force_bytes
 
 from program_intent import conf
 from program_intent.models import ErasedName
@@ -43,7 +42,11 @@ def fields() -> list[str]:
 
 def key_id(key: str | bytes) -> str:
     """What tells keys apart, and says nothing of them."""
-    return hmac.digest(force_bytes(key), b"program_intent", "sha256").hex()[:8]
+    return hmac.digest(_bytes(key), b"program_intent", "sha256").hex()[:8]
+
+
+def _bytes(key: str | bytes) -> bytes:
+    return key if isinstance(key, bytes) else key.encode()
 
 
 def hashed(key: str | bytes, field: str, name: Any) -> str:
@@ -58,7 +61,7 @@ def hashes(field: str, names: Collection[Any]) -> dict[str, Any]:
 
 
 def _begun(key: str | bytes, field: str) -> hmac.HMAC:
-    return hmac.new(force_bytes(key), f"{field}\0".encode(), "sha256")
+    return hmac.new(_bytes(key), f"{field}\0".encode(), "sha256")
 
 
 def _hash(begun: hmac.HMAC, name: Any) -> str:
