@@ -30,7 +30,7 @@ from program_intent.models.run import LONGEST_BY
 from program_intent.read import changes, erasures, history, latest, many
 from program_intent.read import program as programs_read
 from program_intent.read.parameters import Parameters, knowing_until, read_from, written_to
-from program_intent.store.erase import erase
+from program_intent.store.erase import erase_named
 from program_intent.store.record import record
 from program_intent.validation.times import parse_timestamp
 from program_intent.validation.values import Refused, parse_certainty, shown
@@ -349,7 +349,7 @@ def erase_learner(learner: Any, *, by: str = "", retired: bool = False) -> Erasu
     key = given.learner(learner)
     given.parsed("by", _parse_by, by)
     given.check()
-    return erase(key, using=given.using, by=by, retired=retired)
+    return erase_named("pk", key, using=given.using, by=by, retired=retired)
 
 
 def get_erasures(*, since: datetime | str | None = None) -> list[Erasure]:

@@ -19,6 +19,7 @@ from tests.test_admin import LEARNER, make_staff, rows_of
 pytestmark = pytest.mark.django_db
 
 ERASED = "/admin/program_intent/erasedlearner/"
+HUGE = "9" * 20
 LATER = datetime(2040, 1, 1, tzinfo=UTC)
 FORGETS = ("view_programintent", "erase_learner")
 
@@ -87,6 +88,14 @@ def test_who_was_erased_is_for_those_who_may_view_it() -> None:
         client = client_of(*permissions)
         assert client.get(ERASED).status_code == status
         assert client.get(f"{ERASED}{key}/change/").status_code == status
+
+
+@pytest.mark.parametrize(
+    "address", ["?by=%00", "?by__regex=(", "?learner=" + "9" * 20, f"{'9' * 20}/change/", "x/change/"]
+)
+def test_an_address_that_the_list_does_not_give_is_refused(admin_client: Client, address: str) -> None:
+    api.erase_learner(make_user().pk)
+    assert admin_client.get(ERASED + address).status_code == (400 if "?" in address else 404)
 
 
 # Forgetting a learner

@@ -3,14 +3,17 @@
 import csv
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from django.utils import timezone
+from pytest_django import Settings
 
 from program_intent import api
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent
@@ -166,6 +169,27 @@ def test_the_deletion_of_a_user_is_an_erasure_however_it_is_done(alice: Any) -> 
     assert set(ErasedLearner.objects.values_list("pk", "intents")) == {(key, 1) for key in keys}
 
 
+@isolate_apps("tests")
+def test_the_deletion_by_a_proxy_that_came_after_the_apps_is_an_erasure(alice: Any) -> None:
+    class Late(User):
+        class Meta:
+            proxy = True
+            app_label = "tests"
+
+    make_intent(learner=alice)
+    Late.objects.get().delete()
+    assert ErasedLearner.objects.get().intents == 1
+
+
+def test_an_erasure_begins_its_transaction_by_writing_so_that_on_sqlite_it_waits_for_others(alice: Any) -> None:
+    for erase_her in (partial(api.erase_learner, alice), alice.delete):
+        with CaptureQueriesContext(connection) as queries:
+            erase_her()
+        statements = [query["sql"] for query in queries]
+        begun = [statement.startswith("BEGIN") for statement in statements].index(True)
+        assert statements[begun + 1].startswith("INSERT")
+
+
 def test_what_is_rolled_back_erases_nobody(alice: Any) -> None:
     make_intent(learner=alice)
     with transaction.atomic():
@@ -174,6 +198,19 @@ def test_what_is_rolled_back_erases_nobody(alice: Any) -> None:
         transaction.set_rollback(True)
     assert ProgramIntent.objects.exists()
     assert not ErasedLearner.objects.exists()
+
+
+def test_a_secret_key_of_bytes_keeps_names(alice: Any, tmp_path: Path, settings: Settings) -> None:
+    settings.SECRET_KEY = b"no text \xff\xfe, which Django takes"
+    alice.delete()
+    make_user(username="alice")
+    assert load_of(tmp_path, "alice").erased == 1
+
+
+@pytest.mark.parametrize("by", ["\n" * 255, "\udc80" * 255])
+def test_who_erases_may_be_called_by_what_nobody_can_read(alice: Any, by: str) -> None:
+    api.erase_learner(alice, by=by)
+    assert ErasedLearner.objects.get().by == by.encode("unicode_escape").decode()[:255]
 
 
 def test_no_name_is_kept_that_can_be_read(alice: Any) -> None:

@@ -52,7 +52,8 @@ def test_each_call_answers_something_with_all_that_the_page_fills_in(host: Clien
     statuses = []
     for path, methods in schema["paths"].items():
         for method, call in methods.items():
-            if call["operationId"].startswith("program_intents_"):
+            # In the example nobody was erased, nor is to be.
+            if call["operationId"].startswith("program_intents_") and not path.endswith(("erasures/", "retirements/")):
                 filled = {place: filled_in(call, place) for place in ("path", "query")}
                 url = f"{path.format(**filled['path'])}?{urlencode(filled['query'], doseq=True)}"
                 for body in bodies(call):

@@ -87,7 +87,7 @@ def test_the_exit_status_is_0_when_all_are_in_and_only_the_table_is_printed(tmp_
     loaded = run(write_report(tmp_path / "report.csv", make_row(), make_row()))
     assert (loaded.status, loaded.counts, loaded.stderr, loaded.message) == (0, (2, 1, 1, 0), "", "")
     names = [line.split()[0] for line in loaded.stdout.splitlines()]
-    assert names == ["read", "created", "duplicate", "rejected", "seconds", "dry_run"]
+    assert names == ["read", "created", "duplicate", "rejected", "erased", "seconds", "dry_run"]
 
 
 @ON_ONE_ENGINE

@@ -4,13 +4,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.test import override_settings
 from rest_framework.test import APIClient
 
 from program_intent.api import (
+    erase_learner,
     explain_latest_certain_intent,
+    get_erasures,
     get_intent_history,
     get_latest_certain_intents,
     record_intent,
@@ -18,8 +21,9 @@ from program_intent.api import (
 )
 from program_intent.data import Certainty
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
-from program_intent.models import ProgramIntent
+from program_intent.models import ErasedName, ProgramIntent
 from program_intent.models.intent import engine_of
+from program_intent.store.erase import erase
 from program_intent.store.record import record
 from program_intent.validation.judge import NewIntent
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, spelled, write_batch
@@ -71,6 +75,19 @@ def test_the_read_that_follows_a_write_goes_to_the_write_database(learner: Any) 
     assert [outcome.status for outcome in outcomes] == ["duplicate", "created", "rejected"]
     assert outcomes[0].intent == first
     assert written("other") == 2
+
+
+def test_a_learner_is_erased_in_the_write_database(learner: Any) -> None:
+    late = MOMENT.replace(year=2040)
+    make_intent(learner=learner, effective_timestamp=late)
+    erase_learner(learner, retired=True)
+    assert written("other") == 0
+    # Of a retired learner the names alone say until when.
+    erase(learner.pk, using="other", names=[("username", "formerly")])
+    get_user_model().objects.using("other").get().delete()
+    untils = ErasedName.objects.using("other").values_list("until", flat=True)
+    assert list(untils) == [late, late]
+    assert [erasure.learner_id for erasure in get_erasures()] == [learner.pk]
 
 
 def test_a_learner_is_looked_up_in_the_write_database(learner: Any) -> None:

@@ -64,6 +64,19 @@ def outcome_of(name: Any, field: str, **changes: Any) -> str:
     return outcome.status
 
 
+def test_zero_is_a_key_like_another_though_some_databases_give_it_to_nobody(driver: APIClient) -> None:
+    retire(driver, learner=0)
+    assert api.erase_learner(0).intents == 0
+
+
+def test_whoever_signs_in_by_a_number_retires_learners(
+    ada: User, driver: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(User, "get_username", lambda user: 5551234)
+    retire(driver, learner=ada.pk)
+    assert ErasedLearner.objects.get().by == "5551234"
+
+
 # Who is meant
 
 

@@ -11,14 +11,7 @@ from program_intent.exceptions import InvalidIntent
 from program_intent.models.run import LONGEST_BY
 from program_intent.read.parameters import Parameters, written_to
 from program_intent.store.erase import erase, erase_name, names_of
-from program_intent.validation.learners import (
-    NOBODY,
-    SEVERAL,
-    Learners,
-    field_problem,
-    learner_field,
-    unknown_learner,
-)
+from program_intent.validation.learners import NOBODY, Learners, field_problem, learner_field
 from program_intent.validation.values import Refused
 
 _LMS_USER_ID = "lms_user_id"
@@ -72,16 +65,12 @@ def _field(name: str) -> str:
 
 
 def _named(field: str, using: str, value: object) -> _Named | None:
-    learners = Learners(field, using)
     try:
-        name = learners.parse(value)
+        name, key = Learners(field, using).bearer(value)
     except Refused as refused:
         if str(refused).startswith(NOBODY):
             return None
         raise
-    key = name if learners.are_named_by_key else learners.keys([name]).get(name)
-    if key is SEVERAL:
-        raise Refused(unknown_learner(name, key))
     return _Named(field, name, key)
 
 

@@ -32,7 +32,7 @@ class RetirementsView(IntentsView):
             message = f"Expected an object with one of {', '.join(SENT_AS)}, not {shown(body)}."
             raise ValidationError({"non_field_errors": [message]})
         user = query.request.user
-        retire(body, by=getattr(user, "get_username", user.__str__)())
+        retire(body, by=str(getattr(user, "get_username", user.__str__)()))
         return Response(status=204)
 
 

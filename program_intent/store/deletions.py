@@ -4,18 +4,24 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.db.models.signals import pre_delete
+from django.db.models import Model
+from django.db.models.signals import class_prepared, pre_delete
 
 from program_intent.store.erase import note_deletion
 
 
 def connect() -> None:
     """Listen to users alone, for a model that somebody listens to is no longer deleted in one statement."""
-    users = get_user_model()._meta.concrete_model
     for model in apps.get_models():
-        if model._meta.concrete_model is users:  # itself, and its proxies
-            pre_delete.connect(note, sender=model, dispatch_uid=("program_intent", model))
+        _listen_to_users(model)
+    class_prepared.connect(_listen_to_users)  # a proxy may come later, in an admin.py
+
+
+def _listen_to_users(sender: type[Model], **kwargs: Any) -> None:
+    if sender._meta.concrete_model is get_user_model()._meta.concrete_model:  # itself, and its proxies
+        pre_delete.connect(note, sender=sender, dispatch_uid=("program_intent", sender))
 
 
 def note(*, instance: Any, using: str, **kwargs: Any) -> None:
-    note_deletion(instance.pk, using=using)
+    # As users have it, and not as whoever made the instance from a key spelled it.
+    note_deletion(instance._meta.pk.to_python(instance.pk), using=using)

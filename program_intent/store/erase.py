@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
@@ -36,13 +37,13 @@ from django.utils import timezone
 from program_intent import conf
 from program_intent.data import Erasure
 from program_intent.engines.generic import column_of
-from program_intent.exceptions import ChangesError, InvalidIntent
+from program_intent.exceptions import ChangesError
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.store import erased_names
 from program_intent.store.erased_names import OF_LATE, ErasedNames
 from program_intent.store.retrying import retrying
-from program_intent.validation.learners import Learners, unknown_learner
+from program_intent.validation.learners import Learners
 from program_intent.validation.times import EARLIEST
 
 _logger = logging.getLogger("program_intent.erase")
@@ -60,13 +61,7 @@ def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: N
 
     Outside a transaction whoever is writing at that moment is waited for. In one of the caller's, what they bring is
     erased once that is committed.
-
-    :raises InvalidIntent: no user can have that key here, such as 0 on MariaDB and MySQL.
     """
-    try:
-        ErasedLearner._meta.pk.get_db_prep_save(key, connections[using])
-    except ValueError:
-        raise InvalidIntent({"learner": [unknown_learner(key)]}) from None
     erasure = retrying(using, partial(_erase, key, names, using=using, by=by, retired=retired))
     connection = connections[using]
     if connection.in_atomic_block:
@@ -141,7 +136,7 @@ def _erase(
     _lock(ErasedLearner(pk=key, key_until=now, erased=now), using)
     # Of a retired learner the names alone say what was erased.
     before = erased.annotate(names_until=Max("names__until")).get(pk=key)
-    names = list(dict.fromkeys([*names_of(key, using=using).items(), *names]))
+    names = [*names_of(key, using=using).items(), *names]
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
     until = max(filter(None, (now, found["latest"], before.key_until, before.names_until))).astimezone(UTC)
     key_until = None if retired or before.key_until is None else until
@@ -149,8 +144,10 @@ def _erase(
     # With the key, for a collation may have found another's, who is gone: they could not be users at one time.
     told = {"learner": key, "key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
     erased.filter(pk=key).update(**told, intents=F("intents") + count)
-    _keep_names(key, names, until, using)
-    _forget_rejected([("pk", key), *names], using)
+    known = [*names_of(key, using=using).items()]
+    known += [each for each in names if each not in known]  # no set, which would not hold a value of JSON
+    _keep_names(key, known, until, using)
+    _forget_rejected([("pk", key), *known], using)
     return Erasure(key, count, key_until)
 
 
@@ -221,10 +218,11 @@ def rejected_of(names: Names, *, using: str) -> Iterator[int]:
     where = Q()
     for field, name in names:
         learners = Learners(field, using)
+        # A part of the text that each spelling has: of a UUID, of a number with spaces around it; of 1.500 none has.
+        part = str(name)[:8] if isinstance(name, str | int | UUID) else ""
         for called in _calls_of(learners):
             meant.setdefault(called, (learners, []))[1].append(name)
-            # A part of the text that each spelling has: of a UUID, of a number with spaces around it.
-            where |= Q(learner_field=called, learner__icontains=str(name)[:8])
+            where |= Q(learner_field=called, learner__icontains=part)
     rows = RejectedIntent.objects.using(using).filter(where) if meant else RejectedIntent.objects.none()
     for pk, called, text in rows.values_list("pk", "learner_field", "learner"):
         learners, found = meant[called]

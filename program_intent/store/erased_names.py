@@ -1,9 +1,10 @@
 """What those who were erased were called: kept as keyed hashes, by which a name is known again and never told."""
 
 import hmac
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -24,6 +25,12 @@ _FEW = 500
 _BITS = 2**24
 # So long may it take until others see that somebody was erased: clocks differ, and the host's transaction goes on.
 OF_LATE = timedelta(minutes=10)
+# A database may give equal values in other forms than a text means: 1.500 for 1.5, noon in another zone.
+_ALIKE: dict[type, Callable[[Any], object]] = {
+    datetime: lambda moment: moment.astimezone(UTC),
+    Decimal: Decimal.as_integer_ratio,
+    memoryview: bytes,
+}
 
 
 def fields(using: str) -> list[str]:
@@ -63,7 +70,7 @@ def _begun(key: bytes, field: str) -> hmac.HMAC:
 def _hash(begun: hmac.HMAC, name: Any) -> str:
     """By a copy, which takes half as long as beginning anew."""
     each = begun.copy()
-    each.update(str(name).encode())
+    each.update(str(_ALIKE.get(type(name), str)(name)).encode())
     return each.hexdigest()
 
 

@@ -154,6 +154,7 @@ def _parse_by_field(field: "models.Field[Any, Any]", connection: BaseDatabaseWra
         parsed = None if isinstance(value, bool | float) else field.to_python(value)
         field.run_validators(parsed)
         field.get_db_prep_value(parsed, connection)
+        hash(parsed)  # as a name is looked up by; a list or an object of JSON has none
         if isinstance(parsed, datetime):
             parsed.astimezone(UTC)  # which drivers and Django do, and cannot at the ends of time
     except (ValidationError, TypeError, ValueError, ArithmeticError):
@@ -198,10 +199,21 @@ class Learners:
         :raises Refused: it can name nobody, or several users bear it.
         """
         name = self.parse(value)
-        key = name if self.are_named_by_key else self.keys([name]).get(name)
+        if self.are_named_by_key:
+            return name, name if self._can_be_a_key(name) else None
+        key = self.keys([name]).get(name)
         if key is SEVERAL:
             raise Refused(unknown_learner(name, key))
         return name, key
+
+    def _can_be_a_key(self, name: Any) -> bool:
+        """Whether the column of primary keys holds it; of texts, SQLite's holds any."""
+        field, longest = key_field("pk"), key_field("pk").max_length
+        try:
+            field.get_db_prep_save(name, connections[self.using])
+        except ValueError:  # 0, which MariaDB and MySQL give nobody
+            return False
+        return not isinstance(name, str) or longest is None or len(name) <= longest or name in self.keys([name])
 
     def keys(self, names: Collection[Any]) -> dict[Any, Any]:
         """The primary keys of those of the canonical names that name a user, or SEVERAL."""

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -514,6 +515,13 @@ if NAMES_BY_TEXT:
         assert write_batch([first, second], all_new=True) == (1, {second})
         assert write_batch([first, second]) == (0, {second})
 
+    @pytest.mark.parametrize("more", ["x", "k" * 500])
+    def test_a_key_longer_than_the_column_is_nobodys_to_erase(learner: Any, more: str) -> None:
+        key = "k" * 20 + more
+        erasure = erase_learner(key)
+        assert (erasure.learner_id, erasure.intents, get_erasures()) == (None, 0, [])
+        assert asked(RetirementsView, "/", learner, {"learner": key}).status_code == 204
+
     def test_a_username_that_is_another_users_key_stands_for_its_own_user() -> None:
         make_user(key="a", username="b")
         rows = [make_row(learner="b"), make_row(learner="a")]
@@ -562,6 +570,44 @@ if HOST == "uuid_user":
         (outcome,) = record([make_row(learner="17")], learner_field="badge")
         assert outcome.intent is not None
         assert outcome.intent.learner_id == learner.pk
+
+    @pytest.mark.parametrize(
+        ("field", "name"), [("badge", "17"), ("met", "2022-04-12T04:30:00.123456-04:00"), ("score", "1.5")]
+    )
+    def test_a_name_that_the_database_gives_in_another_form_is_known_as_erased(field: str, name: str) -> None:
+        named = {"badge": "17", "met": MOMENT, "score": Decimal("1.5")}
+        make_user(**named)
+        told = {"learner_field": field, "learner": name, "first_seen": MOMENT, "last_seen": MOMENT}
+        RejectedIntent.objects.create(**told)
+        get_user_model().objects.get().delete()
+        make_user(**named)
+        (outcome,) = record([make_row(learner=name)], learner_field=field)
+        assert outcome.status == "rejected"
+        assert not RejectedIntent.objects.exists()
+
+    def test_a_learner_is_erased_who_is_called_by_a_document() -> None:
+        learner = make_user(card={"number": 17})
+        with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "card"}):
+            erase_learner(learner)
+        assert [erasure.learner_id for erasure in get_erasures()] == [learner.pk]
+
+    @pytest.mark.parametrize("name", [{"number": 17}, [17]])
+    def test_a_document_names_nobody(learner: Any, name: Any) -> None:
+        make_user(card=name)
+        (outcome,) = record([make_row(learner=name)], learner_field="card")
+        told = {"learner": [f"Expected a value that names a user, not {name}."]}
+        assert outcome.errors == told
+        with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": "card"}):
+            response = asked(RetirementsView, "/", learner, {"learner": name})
+        assert (response.status_code, response.data) == (400, told)
+
+    def test_a_user_who_is_deleted_by_the_text_of_the_key_is_erased_by_name_too(learner: Any) -> None:
+        record_intent(**make_row(learner=learner))
+        get_user_model()(pk=str(learner.pk)).delete()
+        assert [(erasure.learner_id, erasure.intents) for erasure in get_erasures()] == [(learner.pk, 1)]
+        make_user(username=learner.username)
+        (outcome,) = record([make_row(learner=learner.username)], learner_field="username")
+        assert outcome.status == "rejected"
 
 
 def test_a_learner_is_exported_and_erased_by_the_text_of_the_key(learner: Any) -> None:

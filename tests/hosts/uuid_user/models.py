@@ -19,6 +19,9 @@ class Learner(AbstractBaseUser):
     key = models.UUIDField(primary_key=True, default=uuid4)
     username = models.CharField(max_length=150, unique=True)
     badge = Badge(max_length=50, unique=True, null=True)
+    met = models.DateTimeField(unique=True, null=True)
+    score = models.DecimalField(unique=True, null=True, max_digits=8, decimal_places=3)
+    card = models.JSONField(null=True)
     lms_user_id = models.PositiveIntegerField(unique=True, null=True)
 
     USERNAME_FIELD = "username"
