@@ -91,9 +91,9 @@ def test_who_signs_up_while_a_batch_is_stored_is_stored_or_rejected_never_lost(
     path = write_report(tmp_path / "report.csv", make_row(), UNKNOWN, make_row(learner=2))
     with connection.execute_wrapper(SignUp()):
         loaded = load(path, *options)
-    assert loaded.counts == (3, 2, 0, 1)
-    assert loaded.status == 3
-    assert load(path).counts == (3, 1, 2, 0)
+    stored = loaded.counts.created
+    assert (loaded.status, loaded.counts) == ((0, (3, 3, 0, 0)) if stored == 3 else (3, (3, 2, 0, 1)))
+    assert load(path).counts == (3, 3 - stored, stored, 0)
 
 
 @pytest.mark.usefixtures("small_batches")

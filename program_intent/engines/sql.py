@@ -85,24 +85,31 @@ class Sql(Generic):
         named["is_missing"] = f"NOT EXISTS (SELECT 1 FROM {named['table']} t WHERE {named['is_same']} {cls.PROBED})"
         named["may_be_written"] = cls.may_be_written(model, cls.PROBED)
         named["was_erased"] = cls.was_erased(model, cls.PROBED)
+        named["is_user"], named["erased"] = cls.is_user(model, cls.PROBED), cls.table_of_erased(model)
         return named | {"join_stored": cls.STORED.format(**named), "lock": cls.LOCK}
 
     @classmethod
     def may_be_written(cls, model: type[Model], clause: str) -> str:
         """The condition on a row of ``s``, here and nowhere else on these databases: the learner is a user, and what
         the row tells was not erased."""
+        return f"({cls.is_user(model, clause)} AND NOT {cls.was_erased(model, clause)})"
+
+    @classmethod
+    def is_user(cls, model: type[Model], clause: str) -> str:
         users: Any = model._meta.get_field("learner").related_model
         is_learner = cls.same_learner(model, f"u.{cls.quoted(users._meta.pk.column)}")
-        is_user = f"EXISTS (SELECT 1 FROM {cls.quoted(users._meta.db_table)} u WHERE {is_learner} {clause})"
-        return f"({is_user} AND NOT {cls.was_erased(model, clause)})"
+        return f"EXISTS (SELECT 1 FROM {cls.quoted(users._meta.db_table)} u WHERE {is_learner} {clause})"
 
     @classmethod
     def was_erased(cls, model: type[Model], clause: str) -> str:
-        """The condition that the learner of a row was erased with what was in effect then; where the row has no time,
-        with anything."""
-        erased = cls.quoted(model._meta.apps.get_model(model._meta.app_label, "ErasedLearner")._meta.db_table)
+        """The condition that the learner of a row was erased with what was in effect then."""
+        erased = cls.table_of_erased(model)
         is_learner, is_later = cls.same_learner(model, "e.learner_id"), "e.key_until < s.effective_timestamp"
         return f"EXISTS (SELECT 1 FROM {erased} e WHERE {is_learner} AND ({is_later}) IS NOT TRUE {clause})"
+
+    @classmethod
+    def table_of_erased(cls, model: type[Model]) -> str:
+        return cls.quoted(model._meta.apps.get_model(model._meta.app_label, "ErasedLearner")._meta.db_table)
 
     @classmethod
     def same_learner(cls, model: type[Model], column: str, key: str = "s.learner_id") -> str:

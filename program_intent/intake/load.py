@@ -171,10 +171,16 @@ class Load:
         if self._max_rejects is not None:
             judged, rows = self._up_to_last_reject(judged, rows, self._max_rejects - self._rejected)
 
+        are_sound = set(map(type, judged)) == {tuple}
+
+        def left_out(written: Written) -> tuple[dict[int, str], int]:
+            if are_sound and not written.unknown and not written.erased:
+                return {}, 0
+            return _errors(judged, written.unknown), _erased(judged, written.erased)
+
         def tell(written: Written) -> None:
             if self._in_transaction:
-                errors = _errors(judged, written.unknown)
-                erased = _erased(judged, written.erased)
+                errors, erased = left_out(written)
                 counts = self._counts_with(len(judged), written.created, len(errors), erased)
                 self._in_transaction(Settled(counts, batch, len(judged), errors))
 
@@ -184,11 +190,11 @@ class Load:
         # Where names are looked up, three batches are in memory: one is read, one prepared, one stored.
         largest = LARGEST_TRANSACTION if self._learners.are_named_by_key else LARGEST_TRANSACTION // 2
         self._batch_size = min(largest, int(longest))
-        errors = _errors(judged, written.unknown)
+        errors, erased = left_out(written)
         self._read += len(judged)
         self._created += written.created
         self._rejected += len(errors)
-        self._erased += _erased(judged, written.erased)
+        self._erased += erased
         for reject in batch.rejects(errors):
             self._reject(reject)
         if self._max_rejects is not None and self._rejected > self._max_rejects:
@@ -235,8 +241,6 @@ def _erased(judged: Sequence[Judged], erased: Collection[Spelled]) -> int:
 
 def _errors(judged: Sequence[Judged], refused: Collection[Spelled]) -> dict[int, str]:
     """Why rows are rejected, by their positions."""
-    if not refused and str not in map(type, judged):
-        return {}
     return {
         position: each if isinstance(each, str) else _unknown(each[0])
         for position, each in enumerate(judged)
