@@ -87,7 +87,7 @@ def test_the_deletion_of_a_user_costs_so_many_statements_more() -> None:
         User.objects.filter(pk__in=[user.pk for user in users]).delete()
     ours = [each["sql"] for each in queries if "program_intent" in each["sql"]]
     assert changed(queries, ProgramIntent)["DELETE"] == 1 + len(users)
-    assert len(ours) <= 1 + 10 * len(users), ours
+    assert len(ours) <= 1 + 9 * len(users), ours
 
 
 def test_no_other_model_is_listened_to() -> None:

@@ -74,10 +74,13 @@ def erase(key: Any, *, using: str, by: str = "", retired: bool = False, names: N
 
 def erase_name(field: str, name: Any, *, using: str) -> Erasure:
     """Erase a canonical name that nobody bears; what is written of a later bearer counts from now on."""
-    now = timezone.now()
+    now, signing = timezone.now(), conf.erasure_keys()[-1]
+    told = {"erased": None, "field": field, "hash": erased_names.hashed(signing, field, name)}
+    alone = ErasedName.objects.using(using)
 
     def work() -> None:
-        _keep_names(None, [(field, name)], now, using)
+        if not alone.filter(**told).update(until=now):
+            alone.create(**told, key_id=erased_names.key_id(signing), until=now)
         _forget_rejected([(field, name)], using)
 
     retrying(using, work)
@@ -136,7 +139,8 @@ def _erase(
     _lock(ErasedLearner(pk=key, key_until=now, erased=now), using)
     # Of a retired learner the names alone say what was erased.
     before = erased.annotate(names_until=Max("names__until")).get(pk=key)
-    names = [*names_of(key, using=using).items(), *names]
+    known = [*names_of(key, using=using).items()]
+    known += [each for each in names if each not in known]  # no set, which would not hold a value of JSON
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
     until = max(filter(None, (now, found["latest"], before.key_until, before.names_until))).astimezone(UTC)
     key_until = None if retired or before.key_until is None else until
@@ -144,8 +148,6 @@ def _erase(
     # With the key, for a collation may have found another's, who is gone: they could not be users at one time.
     told = {"learner": key, "key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
     erased.filter(pk=key).update(**told, intents=F("intents") + count)
-    known = [*names_of(key, using=using).items()]
-    known += [each for each in names if each not in known]  # no set, which would not hold a value of JSON
     _keep_names(key, known, until, using)
     _forget_rejected([("pk", key), *known], using)
     return Erasure(key, count, key_until)
