@@ -444,9 +444,3 @@ def meanwhile(write: Callable[[], object], work: Callable[[], object]) -> None:
             done.set()
 
     at_once([hold, do])
-
-
-@only_on("mysql", "the others take any")
-def test_a_key_that_no_user_can_have_is_refused() -> None:
-    with pytest.raises(api.InvalidIntent, match=r"No user is named by 0\."):
-        api.erase_learner(0)
