@@ -260,7 +260,10 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("to_a_file", [False, True], ids=["standard output", "file"])
+@pytest.mark.parametrize(
+    "to_a_file",
+    [pytest.param(False, marks=ON_ONE_ENGINE, id="standard output"), pytest.param(True, id="file")],
+)
 def test_memory_does_not_grow_with_the_record(tmp_path: Path, to_a_file: bool) -> None:
     make_learners(500)
     rows = many(160_000)
