@@ -30,7 +30,7 @@ TABLES = {
     "The one question": ("read",),
     "Many learners at once": ("cohorts",),
     "Recording, HTTP and the host's start": ("write",),
-    "A sync with a warehouse, and what runs cost": ("sync", "runs"),
+    "A sync with a warehouse, and what runs and erasures cost": ("sync", "runs", "erasure"),
     "Open edX's event bus": ("events",),
 }
 # Measured to explain another figure.
