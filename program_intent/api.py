@@ -24,16 +24,15 @@ from program_intent.data import (
     SyncReport,
     Unchosen,
 )
-from program_intent.exceptions import InvalidIntent, LoadError
+from program_intent.exceptions import InvalidIntent
 from program_intent.intake.sync import Sync
-from program_intent.models.run import LONGEST_BY
 from program_intent.read import changes, erasures, history, latest, many
 from program_intent.read import program as programs_read
 from program_intent.read.parameters import Parameters, knowing_until, read_from, written_to
 from program_intent.store.erase import erase_named
 from program_intent.store.record import record
 from program_intent.validation.times import parse_timestamp
-from program_intent.validation.values import Refused, parse_certainty, shown
+from program_intent.validation.values import parse_by, parse_certainty
 
 __all__ = [
     "Certainty",
@@ -64,9 +63,6 @@ __all__ = [
     "record_intents",
     "sync_program_intents",
 ]
-
-# Learners per query of an iteration over a program: bounds memory, and how long one statement takes.
-PAGE = 1000
 
 
 def record_intent(
@@ -141,8 +137,7 @@ def get_latest_certain_intents(
     """
     given = Parameters(read_from())
     key, programs = given.learner(learner), given.programs(program_uuids)
-    moment, known = given.as_of(as_of), given.known_at(known_at)
-    given.check()
+    moment, known = given.moments(as_of, known_at)
     intents = latest.latest_certain(key, using=given.using, as_of=moment, known_at=known, program_uuids=programs)
     return {intent.program_uuid: intent for intent in intents}
 
@@ -176,8 +171,7 @@ def get_latest_certain_intents_for_learners(
     """
     given = Parameters(read_from())
     keys, programs = given.learners(learners), given.programs(program_uuids)
-    moment, known = given.as_of(as_of), given.known_at(known_at)
-    given.check()
+    moment, known = given.moments(as_of, known_at)
     answers: dict[Any, dict[UUID, Intent]] = {key: {} for key in keys}
     for intent in many.for_learners(
         list(answers), using=given.using, program_uuids=programs, as_of=moment, known_at=known
@@ -208,10 +202,9 @@ def iter_latest_certain_intents_for_program(
     program = given.program(program_uuid)
     wanted = None if certainty is None else given.parsed("certainty", parse_certainty, certainty)
     start = None if after is None else given.learner(after, name="after")
-    moment, known = given.as_of(as_of), given.known_at(known_at)
-    given.check()
+    moment, known = given.moments(as_of, known_at)
     return programs_read.iterate(
-        program, using=given.using, certainty=wanted, after=start, page=PAGE, as_of=moment, known_at=known
+        program, using=given.using, certainty=wanted, after=start, as_of=moment, known_at=known
     )
 
 
@@ -223,8 +216,8 @@ def count_latest_certain_intents_for_program(
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
     given = Parameters(read_from())
-    program, moment, known = given.program(program_uuid), given.as_of(as_of), given.known_at(known_at)
-    given.check()
+    program = given.program(program_uuid)
+    moment, known = given.moments(as_of, known_at)
     return programs_read.counts([program], using=given.using, as_of=moment, known_at=known)[program]
 
 
@@ -240,8 +233,8 @@ def count_latest_certain_intents_for_programs(
     :raises InvalidIntent: a parameter is malformed, named in ``errors``.
     """
     given = Parameters(read_from())
-    programs, moment, known = given.programs(program_uuids), given.as_of(as_of), given.known_at(known_at)
-    given.check()
+    programs = given.programs(program_uuids)
+    moment, known = given.moments(as_of, known_at)
     return programs_read.counts(programs, using=given.using, as_of=moment, known_at=known)
 
 
@@ -275,8 +268,7 @@ def explain_latest_certain_intent(
     """
     given = Parameters(read_from())
     key, program = given.learner(learner), given.program(program_uuid)
-    moment, known = given.as_of(as_of), given.known_at(known_at)
-    given.check()
+    moment, known = given.moments(as_of, known_at)
     intents, runs = history.with_runs(key, [program], using=given.using)
     return history.explain(intents, runs, learner=key, program_uuid=program, as_of=moment, known_at=known)
 
@@ -293,17 +285,7 @@ def sync_program_intents(source: str, *, by: str = "") -> SyncReport:
     connection = connections[written_to()]
     if connection.in_atomic_block or not connection.get_autocommit():
         raise TransactionManagementError("sync_program_intents() commits batch by batch: call it outside of one.")
-    try:
-        _parse_by(by)
-    except Refused as refused:
-        raise LoadError(f"by: {refused}") from None
     return Sync(source, by=by).run()
-
-
-def _parse_by(value: object) -> str:
-    if not isinstance(value, str) or len(value) > LONGEST_BY:
-        raise Refused(f"Expected a text of up to {LONGEST_BY} characters, not {shown(value)}.")
-    return value
 
 
 def get_intent_changes(*, after: str | None = None, limit: int = 1000) -> IntentChanges:
@@ -347,7 +329,7 @@ def erase_learner(learner: Any, *, by: str = "", retired: bool = False) -> Erasu
     """
     given = Parameters(written_to())
     key = given.learner(learner)
-    given.parsed("by", _parse_by, by)
+    given.parsed("by", parse_by, by)
     given.check()
     return erase_named("pk", key, using=given.using, by=by, retired=retired)
 

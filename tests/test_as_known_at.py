@@ -237,7 +237,7 @@ def test_writing_within_the_block_is_writing_today(learner: Any) -> None:
 
 @pytest.fixture
 def one_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("program_intent.api.PAGE", 1)
+    monkeypatch.setattr("program_intent.read.program.PAGE", 1)
 
 
 @pytest.mark.usefixtures("one_a_page")

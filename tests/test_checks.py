@@ -19,8 +19,10 @@ from django.db.utils import ConnectionHandler, ConnectionRouter
 from django.test import override_settings
 from django.test.utils import isolate_apps
 
-from program_intent import checks, conf
+from program_intent import conf
 from program_intent.admin import ReadOnlyIntents
+from program_intent.checks import host
+from program_intent.checks import settings as of_settings
 from program_intent.management import options
 from program_intent.models import ErasedName, ProgramIntent
 from program_intent.store.erase import erase_name
@@ -186,9 +188,9 @@ def test_only_a_constraint_on_the_field_alone_and_for_all_rows_makes_it_unique(
                 models.UniqueConstraint(fields=["campus", "nickname"], name="campus"),
             ]
 
-    monkeypatch.setattr(checks, "get_user_model", lambda: Learner)
+    monkeypatch.setattr(of_settings, "get_user_model", lambda: Learner)
     with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": name}):
-        assert [message.id for message in checks.check_learner_lookup_field()] == ids
+        assert [message.id for message in of_settings.check_learner_lookup_field()] == ids
     monkeypatch.setattr(options, "get_user_model", lambda: Learner)
     is_error = "program_intent.E005" in ids
     with pytest.raises(CommandError) if is_error else nullcontext():  # the command's option is judged alike
@@ -200,7 +202,7 @@ def use_key(monkeypatch: pytest.MonkeyPatch, key: "models.Field[Any, Any]") -> N
     body = {"__module__": __name__, "Meta": type("Meta", (), {"app_label": "tests"}), "key": key}
     model = type("Learner", (models.Model,), body)
     monkeypatch.setattr(learners, "get_user_model", lambda: model)
-    monkeypatch.setattr(checks, "get_user_model", lambda: model)
+    monkeypatch.setattr(host, "get_user_model", lambda: model)
 
 
 NOT_TAKEN = ["Binary", "Boolean", "DateTime", "Duration", "File", "Float", "GenericIPAddress", "JSON"]
@@ -212,7 +214,7 @@ def test_w004_the_primary_key_of_users_is_of_a_type_that_is_not_taken(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_key(monkeypatch, getattr(models, name)(primary_key=True))
-    assert checks.check_key_of_users() == [
+    assert host.check_key_of_users() == [
         Warning(
             f"The primary key of the user model tests.Learner is a {name}, by which not every call finds a learner.",
             hint="Take an integer, a UUID or a text. Decimals, dates and times of day are taken too.",
@@ -228,7 +230,7 @@ TAKEN = ["BigAuto", "Char", "Date", "Email", "PositiveSmallInteger", "Slug", "Te
 @isolate_apps("tests")
 def test_a_primary_key_of_another_type_passes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     use_key(monkeypatch, getattr(models, name)(primary_key=True))
-    assert checks.check_key_of_users() == []
+    assert host.check_key_of_users() == []
 
 
 @isolate_apps("tests")
@@ -240,7 +242,7 @@ def test_w004_looks_through_a_primary_key_that_is_a_link(monkeypatch: pytest.Mon
             app_label = "tests"
 
     use_key(monkeypatch, models.OneToOneField(Person, models.CASCADE, primary_key=True))
-    assert [message.id for message in checks.check_key_of_users()] == ["program_intent.W004"]
+    assert [message.id for message in host.check_key_of_users()] == ["program_intent.W004"]
 
 
 def test_e007_time_zones_are_off() -> None:
@@ -287,7 +289,7 @@ def test_users_and_intents_may_share_any_database() -> None:
 def use_databases(monkeypatch: pytest.MonkeyPatch, **databases: dict[str, Any]) -> None:
     sqlite = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
     handler = ConnectionHandler({alias: {**sqlite, **options} for alias, options in databases.items()})
-    monkeypatch.setattr(checks, "connections", handler)
+    monkeypatch.setattr(host, "connections", handler)
 
 
 READS_FIRST = {"ATOMIC_REQUESTS": True}
@@ -431,16 +433,16 @@ def test_e009_an_admin_of_intents_would_change_them(
             id="program_intent.E009",
         )
     ]
-    assert checks.check_admins() == (expected if class_name else [])
+    assert host.check_admins() == (expected if class_name else [])
 
 
 def test_a_host_without_the_admin_passes() -> None:
     with override_settings(INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "program_intent"]):
-        assert checks.check_admins() == []
+        assert host.check_admins() == []
 
 
 def run_each_check() -> list[CheckMessage]:
-    own = [check for name, check in vars(checks).items() if name.startswith("check_")]
+    own = [check for module in (of_settings, host) for name, check in vars(module).items() if name.startswith("check_")]
     return [message for check in own for message in check()]
 
 
@@ -451,7 +453,7 @@ def test_no_check_breaks_over_a_user_model_that_does_not_exist(model: str) -> No
 
 
 def test_no_check_breaks_over_a_router_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "router", ConnectionRouter(["nowhere.Router"]))
+    monkeypatch.setattr(host, "router", ConnectionRouter(["nowhere.Router"]))
     assert run_each_check() == []
 
 
@@ -481,11 +483,11 @@ def test_an_inline_that_is_none_is_left_to_djangos_own_checks(monkeypatch: pytes
     monkeypatch.setattr("django.contrib.admin.sites.all_sites", set())  # a new site adds itself
     site = admin.AdminSite(name="host")
     site.register(Group, type("GroupAdmin", (admin.ModelAdmin,), {"inlines": inlines}))
-    assert checks.check_admins() == []
+    assert host.check_admins() == []
 
 
 def test_a_router_that_is_none_is_left_to_django(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks, "router", ConnectionRouter(["tests.urls.urlpatterns"]))
+    monkeypatch.setattr(host, "router", ConnectionRouter(["tests.urls.urlpatterns"]))
     assert run_each_check() == []
 
 
@@ -768,4 +770,4 @@ def test_w008_leaves_keys_that_are_none_to_the_other_checks(value: Any) -> None:
 
 def test_w008_leaves_a_database_that_fails_to_django() -> None:
     with mock.patch.object(type(connection.introspection), "table_names", side_effect=OperationalError("away")):
-        assert checks.check_erasure_keys(databases=["default"]) == []
+        assert host.check_erasure_keys(databases=["default"]) == []

@@ -62,7 +62,7 @@ def test_every_engine_gives_each_cohort_the_answers_of_the_ten_line_rule(
     """Pages of any size, stitched together, are the whole answer; so are those behind any learner."""
     moments: dict[str, Any] = {"as_of": question.as_of, "known_at": question.known_at}
     keys = sorted(learner.pk for learner in learners)
-    with rolled_back(), mock.patch.object(api, "PAGE", page):
+    with rolled_back(), mock.patch.object(reads, "PAGE", page):
         store_history(
             ProgramIntent(**{**fields, "learner": learners[fields["learner"]]}) for fields in question.history
         )
@@ -119,7 +119,7 @@ def test_thousands_of_learners_are_asked_about_at_once(django_assert_num_queries
 def test_an_iteration_asks_once_for_each_page_and_no_earlier_than_needed(
     django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "PAGE", 2)
+    monkeypatch.setattr(reads, "PAGE", 2)
     for _ in range(5):
         make_intent()
     with django_assert_num_queries(0):
@@ -220,16 +220,16 @@ def test_what_is_malformed_is_refused_at_once_with_every_reason(call: Any, error
 @pytest.mark.django_db(transaction=True)
 def test_pages_are_the_unpaged_answer_also_while_others_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a state of knowledge in the past: what is written meanwhile is not known yet."""
-    monkeypatch.setattr(api, "PAGE", 3)
+    monkeypatch.setattr(reads, "PAGE", 3)
     users = [make_user() for _ in range(30)]
     for number, user in enumerate(users):
         if number % 3:
             make_intent(learner=user, certainty=list(Certainty)[number % 3])
     past = datetime.now(UTC)
     moments: dict[str, Any] = {"as_of": past, "known_at": past}
-    monkeypatch.setattr(api, "PAGE", 1000)
+    monkeypatch.setattr(reads, "PAGE", 1000)
     whole = list(api.iter_latest_certain_intents_for_program(PROGRAM, **moments))
-    monkeypatch.setattr(api, "PAGE", 3)
+    monkeypatch.setattr(reads, "PAGE", 3)
     stop, written = threading.Event(), threading.Event()
 
     def write() -> None:
@@ -284,7 +284,7 @@ def test_the_real_report_counts_as_plain_python_counts_it() -> None:
 def test_what_is_written_while_pages_are_read_is_in_none_of_them(
     learners: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "PAGE", 1)
+    monkeypatch.setattr(reads, "PAGE", 1)
     for learner in learners:
         # Also one that another server's clock is ahead with: it is written.
         make_intent(learner=learner, certainty=YES, created=datetime.now(UTC) + timedelta(hours=1))

@@ -3,7 +3,8 @@
 import pytest
 from django.test import override_settings
 
-from program_intent import checks, conf
+from program_intent import conf
+from program_intent.checks.settings import check_settings
 
 
 def test_a_host_that_sets_nothing_gets_the_defaults() -> None:
@@ -27,5 +28,5 @@ def test_each_default_is_of_the_kind_that_is_checked(key: str) -> None:
     setting = conf.SETTINGS[key]
     assert setting.fits(setting.default)
     with override_settings(PROGRAM_INTENT={key: object()}):
-        (error,) = checks.check_settings()
+        (error,) = check_settings()
         assert f"not {setting.kind}." in error.msg

@@ -18,7 +18,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from program_intent import api
-from program_intent.checks import check_erasure_keys
+from program_intent.checks.host import check_erasure_keys
 from program_intent.exceptions import InvalidIntent
 from program_intent.management.commands import erase_program_intents
 from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent

@@ -53,7 +53,7 @@ class Size(NamedTuple):
         return 2 * self.erased + self.deleted
 
 
-FULL = Size(erased=200, deleted=200, seconds=60)
+FULL = Size(erased=200, deleted=200, seconds=15)
 SMALL = Size(erased=40, deleted=40, seconds=8)
 
 

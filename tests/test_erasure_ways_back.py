@@ -20,7 +20,7 @@ from program_intent.data import FIELDS, LoadReport, RunKind
 from program_intent.intake.events import Meant, Stored
 from program_intent.intake.sync import Sync
 from program_intent.models import Checkpoint, ErasedLearner, ProgramIntent, RejectedIntent, Run
-from program_intent.store.erase import forget_rejected_of_erased
+from program_intent.store.rejected import forget_rejected_of_erased
 from tests.builders import MOMENT, PROGRAM, make_row, make_user
 from tests.reports import HEADER, load
 from tests.rest import ADD, RECORD, client_of

@@ -119,7 +119,7 @@ def lint(package: Path) -> subprocess.CompletedProcess[str]:
 
 # But for Python's own sqlite3: a dry run has a private file.
 VENDOR = re.compile(r"postgres|mysql|mariadb|sqlite(?!3\b)|oracle|^vendor$", re.I)
-MAY_NAME_A_DATABASE = {"engines", "migrations", "checks.py"}
+MAY_NAME_A_DATABASE = {"engines", "migrations", "checks"}
 
 
 def test_only_the_engines_the_checks_and_the_migrations_name_a_database() -> None:

@@ -26,9 +26,8 @@ from program_intent.admin.readonly import ReadOnlyIntents
 from program_intent.api import erase_learner, explain_latest_certain_intent
 from program_intent.data import Certainty, Erasure
 from program_intent.models import ProgramIntent
-from program_intent.models.run import LONGEST_BY
 from program_intent.read.parameters import written_to
-from program_intent.validation.values import shown
+from program_intent.validation.values import LONGEST_BY, shown
 
 
 @admin.register(ProgramIntent)

@@ -16,7 +16,8 @@ from program_intent.intake.batch import Reject, Settled
 from program_intent.models import RejectedIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.sources.rows import Block
-from program_intent.store.erase import names_of, rejected_of
+from program_intent.store.erase import names_of
+from program_intent.store.rejected import rejected_of
 from program_intent.validation.learners import NO_TEXT, NOBODY, SEVERAL, SOME, Learners
 from program_intent.validation.values import Refused
 

@@ -8,11 +8,10 @@ from django.contrib.auth import get_user_model
 
 from program_intent import conf
 from program_intent.exceptions import InvalidIntent
-from program_intent.models.run import LONGEST_BY
 from program_intent.read.parameters import Parameters, written_to
 from program_intent.store.erase import erase, erase_name, names_of
 from program_intent.validation.learners import NOBODY, Learners, field_problem, learner_field
-from program_intent.validation.values import Refused
+from program_intent.validation.values import LONGEST_BY, Refused
 
 _LMS_USER_ID = "lms_user_id"
 _KEYS, _USERNAMES = ("learner", "edx_lms_user_id", _LMS_USER_ID), ("username", "original_username")

@@ -30,7 +30,7 @@ from program_intent.sources import cursors
 from program_intent.sources.warehouse import Warehouse, engine_of
 from program_intent.store.retrying import drop_lost_connection
 from program_intent.validation.learners import field_meant, problem_of_source
-from program_intent.validation.values import Refused
+from program_intent.validation.values import Refused, parse_by
 
 DEFAULT_LAG = timedelta(days=1)
 RETRIED_AFTER = timedelta(hours=1)
@@ -63,7 +63,7 @@ class Sync:
         self._settings = _settings(source)
         zone = self._settings["ASSUME_TIMEZONE"]
         self._zone = ZoneInfo(zone) if zone else None
-        self._by = by
+        self._by = _told(by)
         self._full = full
         self._dry_run = dry_run
         self._take_over = take_over
@@ -223,6 +223,13 @@ def _settings(source: str) -> dict[str, Any]:
     if problem := next(conf.problems_of_source(source, settings), "") or problem_of_source(source, settings):
         raise LoadError(problem)
     return conf.source(source)
+
+
+def _told(by: str) -> str:
+    try:
+        return parse_by(by)
+    except Refused as refused:
+        raise LoadError(f"by: {refused}") from None
 
 
 def _field(warehouse: Warehouse) -> str:

@@ -14,9 +14,8 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from program_intent.exceptions import InvalidIntent, LoadError, printable
-from program_intent.models.run import LONGEST_BY
 from program_intent.validation.learners import SOME, Learners, field_problem
-from program_intent.validation.values import Refused
+from program_intent.validation.values import LONGEST_BY, Refused
 
 # 1, Django's own, is what could not run or was stopped.
 WRONG_USAGE, SOME_REJECTED = 2, 3

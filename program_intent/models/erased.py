@@ -5,7 +5,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from program_intent.models.fields import CodePointCharField
-from program_intent.models.run import LONGEST_BY
+from program_intent.validation.values import LONGEST_BY
 
 
 class ErasedLearner(models.Model):

@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from program_intent.data import RunKind, RunStatus, RunSummary
+from program_intent.validation.values import LONGEST_BY
 
 if TYPE_CHECKING:  # generic for the type checker only
     JSONField = models.JSONField[Any, Any]
@@ -16,7 +17,6 @@ else:
 
 # A batch is stored within seconds, and a warehouse that thinks renews its lease each minute.
 SILENCE = timedelta(minutes=10)
-LONGEST_BY = 255
 
 
 def _choices(values: Any) -> list[tuple[str, str]]:

@@ -66,6 +66,12 @@ class Parameters:
         """The earlier of the value and the moment of the ``as_known_at`` around the call; None if there is neither."""
         return _earlier(None if value is None else self.parsed("known_at", parse_timestamp, value))
 
+    def moments(self, as_of: object, known_at: object) -> tuple[datetime, datetime | None]:
+        """The last parameters of a read, behind which all are checked."""
+        moment, known = self.as_of(as_of), self.known_at(known_at)
+        self.check()
+        return moment, known
+
     def limit(self, value: object) -> int:
         return self.parsed("limit", _parse_limit, value)
 

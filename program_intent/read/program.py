@@ -9,6 +9,9 @@ from program_intent.data import Certainty, Intent
 from program_intent.models.intent import engine_of
 from program_intent.read.latest import storable
 
+# Learners per query of an iteration: bounds memory, and how long one statement takes.
+PAGE = 1000
+
 
 def iterate(
     program_uuid: UUID,
@@ -16,7 +19,6 @@ def iterate(
     using: str,
     certainty: Certainty | None,
     after: Any | None,
-    page: int,
     as_of: datetime,
     known_at: datetime | None,
 ) -> Iterator[Intent]:
@@ -27,11 +29,11 @@ def iterate(
     newest = None
     while True:
         intents, seen = page_of_program(
-            program_uuid, using=using, after=after, limit=page, as_of=as_of, known_at=known_at, newest=newest
+            program_uuid, using=using, after=after, limit=PAGE, as_of=as_of, known_at=known_at, newest=newest
         )
         newest = newest or seen
         yield from (intent for intent in intents if certainty in (None, intent.certainty))
-        if len(intents) < page:
+        if len(intents) < PAGE:
             return
         after = intents[-1].learner_id
 

@@ -6,15 +6,12 @@ who erases, at the rows of the learner; who stores many rows, at those erased of
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, transaction
 from django.db.models import (
     BooleanField,
@@ -38,10 +35,11 @@ from program_intent import conf
 from program_intent.data import Erasure
 from program_intent.engines.generic import column_of
 from program_intent.exceptions import ChangesError
-from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, RejectedIntent
+from program_intent.models import ErasedLearner, ErasedName, ProgramIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.store import erased_names
-from program_intent.store.erased_names import OF_LATE, ErasedNames
+from program_intent.store.erased_names import OF_LATE, Names
+from program_intent.store.rejected import forget_rejected
 from program_intent.store.retrying import retrying
 from program_intent.validation.learners import Learners
 from program_intent.validation.times import EARLIEST
@@ -49,9 +47,6 @@ from program_intent.validation.times import EARLIEST
 _logger = logging.getLogger("program_intent.erase")
 # Seconds. A load stores a batch in less; whoever leaves a transaction open for longer is not waited for.
 LONGEST_WAIT = 10
-_ROWS = 500
-# What a learner is called, canonical, each with its field; also formerly, so two may be by one field.
-Names = Collection[tuple[str, Any]]
 _NEVER = EARLIEST - timedelta(days=1)
 _FOR_EVER = Value(datetime(9999, 12, 31, tzinfo=UTC), output_field=DateTimeField())
 
@@ -81,7 +76,7 @@ def erase_name(field: str, name: Any, *, using: str) -> Erasure:
     def work() -> None:
         if not alone.filter(**told).update(until=now):
             alone.create(**told, key_id=erased_names.key_id(signing), until=now)
-        _forget_rejected([(field, name)], using)
+        forget_rejected([(field, name)], using)
 
     retrying(using, work)
     return Erasure(None, 0, now)
@@ -149,7 +144,7 @@ def _erase(
     told = {"learner": key, "key_until": key_until, "erased": now, "by": spelled_out(ErasedLearner, "by", by, using)}
     erased.filter(pk=key).update(**told, intents=F("intents") + count)
     _keep_names(key, known, until, using)
-    _forget_rejected([("pk", key), *known], using)
+    forget_rejected([("pk", key), *known], using)
     return Erasure(key, count, key_until)
 
 
@@ -208,39 +203,6 @@ def _keep_names(key: Any, names: Names, until: datetime, using: str) -> None:
     told = {"erased_id": key, "key_id": erased_names.key_id(signing), "until": until}
     new = [ErasedName(hash=each, field=field, **told) for each, field in fields.items() if each not in known]
     ErasedName.objects.using(using).bulk_create(new)
-
-
-def _forget_rejected(names: Names, using: str) -> None:
-    _drop_rejected(list(rejected_of(names, using=using)), using)
-
-
-def rejected_of(names: Names, *, using: str) -> Iterator[int]:
-    """The keys of the rows that were refused and name the learner so; ``pk`` is the field of the primary key."""
-    meant: dict[str, tuple[Learners, list[Any]]] = {}
-    where = Q()
-    for field, name in names:
-        learners = Learners(field, using)
-        # A part of the text that each spelling has: of a UUID, of a number with spaces around it; of 1.500 none has.
-        part = str(name)[:8] if isinstance(name, str | int | UUID) else ""
-        for called in _calls_of(learners):
-            meant.setdefault(called, (learners, []))[1].append(name)
-            where |= Q(learner_field=called, learner__icontains=part)
-    rows = RejectedIntent.objects.using(using).filter(where) if meant else RejectedIntent.objects.none()
-    for pk, called, text in rows.values_list("pk", "learner_field", "learner"):
-        learners, found = meant[called]
-        if erased_names.parsed(text, learners) in found:
-            yield pk
-
-
-def _calls_of(learners: Learners) -> set[str]:
-    """What the field is called in rows that were refused: the primary key has several names."""
-    keys = {field.name for field in get_user_model()._meta.concrete_fields if field.primary_key}
-    return {"pk", *keys} if learners.are_named_by_key else {learners.field}
-
-
-def _drop_rejected(keys: list[int], using: str) -> None:
-    for start in range(0, len(keys), _ROWS):
-        RejectedIntent.objects.using(using).filter(pk__in=keys[start : start + _ROWS]).delete()
 
 
 def _wait_for_writers(using: str) -> None:
@@ -333,21 +295,3 @@ def _delete(learners: Iterable[tuple[Any, datetime | None]], using: str, *, dry_
         found = _brought_back(key, using, until)
         number += found.count() if dry_run else _erase_again(Erasure(key, 0, until), using)
     return number
-
-
-def forget_rejected_of_erased(*, using: str, dry_run: bool = False) -> int:
-    """Drop the rows that were refused and name somebody who was erased; how many."""
-    found = list(_rejected_of_erased(using))
-    if not dry_run:
-        _drop_rejected(found, using)
-    return len(found)
-
-
-def _rejected_of_erased(using: str) -> Iterator[int]:
-    rejected = RejectedIntent.objects.using(using)
-    for field in list(rejected.values_list("learner_field", flat=True).distinct()):
-        with suppress(FieldDoesNotExist):
-            rows = list(rejected.filter(learner_field=field).values_list("pk", "learner", "effective_timestamp"))
-            learners, erased = Learners(field, using), ErasedNames(field, using=using)
-            are_erased = erased_names.are_told_of_erased([row[1:] for row in rows], learners, erased)
-            yield from (row[0] for row, is_erased in zip(rows, are_erased, strict=True) if is_erased)

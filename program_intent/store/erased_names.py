@@ -19,6 +19,8 @@ from program_intent.validation.learners import ByKey, Learners, field_problem, i
 from program_intent.validation.times import LATEST, parse_timestamp
 from program_intent.validation.values import Refused
 
+# What a learner is called, canonical, each with its field; also formerly, so two may be by one field.
+Names = Collection[tuple[str, Any]]
 # So many names are asked for without looking first which of them may be there.
 _FEW = 500
 # Three bytes of a hash tell names apart well enough: of 100,000 erased, one in 170 is taken for another.

@@ -15,6 +15,8 @@ from program_intent.data import Certainty
 REQUIRED = "This field is required."
 # No text that is sound is longer, once trimmed.
 LONGEST = 64
+# Of who is told to have started or erased something.
+LONGEST_BY = 255
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}", re.I | re.A)
 _REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}", re.I | re.A)
@@ -88,6 +90,12 @@ def parse_certainty(value: object) -> Certainty:
     if certainty:
         return certainty
     raise Refused(f"Expected one of {', '.join(_CERTAINTIES)}, not {shown(value)}.")
+
+
+def parse_by(value: object) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_BY:
+        raise Refused(f"Expected a text of up to {LONGEST_BY} characters, not {shown(value)}.")
+    return value
 
 
 def uuid_parser(connection: BaseDatabaseWrapper) -> Callable[[object], UUID]:

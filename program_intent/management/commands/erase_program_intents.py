@@ -25,13 +25,8 @@ from program_intent.management.options import (
 )
 from program_intent.management.process import finishing, terminable
 from program_intent.models import ProgramIntent
-from program_intent.store.erase import (
-    erase_forbidden,
-    erase_named,
-    erase_orphans,
-    forget_rejected_of_erased,
-    lift,
-)
+from program_intent.store.erase import erase_forbidden, erase_named, erase_orphans, lift
+from program_intent.store.rejected import forget_rejected_of_erased
 from program_intent.validation.learners import Learners
 from program_intent.validation.values import Refused
 

@@ -26,8 +26,9 @@ from program_intent.management.options import (
 )
 from program_intent.models import ErasedLearner, ProgramIntent, RejectedIntent
 from program_intent.read import history, pseudonyms
-from program_intent.store.erase import Names, names_of, rejected_of
-from program_intent.store.erased_names import ErasedNames
+from program_intent.store.erase import names_of
+from program_intent.store.erased_names import ErasedNames, Names
+from program_intent.store.rejected import rejected_of
 from program_intent.validation.learners import Learners
 
 _SHORTEST_KEY = 16
