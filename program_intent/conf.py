@@ -23,7 +23,7 @@ _SHORTEST_KEY = 16
 
 
 def _is_key(value: Any) -> bool:
-    return isinstance(value, str) and len(value) >= _SHORTEST_KEY
+    return isinstance(value, str) and len(value) >= _SHORTEST_KEY and value.encode("utf-8", "replace").decode() == value
 
 
 SETTINGS = {
@@ -63,7 +63,7 @@ SETTINGS = {
     ),
     "ERASURE_KEYS": Setting(
         default=None,
-        kind="a list or tuple of str, each of 16 characters or more",
+        kind="a list or tuple of str, each of 16 characters or more that UTF-8 can spell",
         fits=lambda value: (
             value is None or (isinstance(value, list | tuple) and bool(value) and all(map(_is_key, value)))
         ),

@@ -14,7 +14,9 @@ from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
-from django.db import DatabaseError, connection, transaction
+from django.contrib.auth.models import User
+from django.core.exceptions import FieldDoesNotExist
+from django.db import DatabaseError, connection, models, transaction
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,6 +130,35 @@ def test_one_call_shares_one_time_of_writing(learner: Any) -> None:
     outcomes = record_intents(make_row(learner=learner, reason=f"R{number}") for number in range(5))
     assert len({outcome.intent.created for outcome in outcomes if outcome.intent}) == 1
     assert len(stored_intents()) == 5
+
+
+class Student(User):
+    """A user with a key of its own beside that of a user."""
+
+    number = models.BigAutoField(primary_key=True)
+    user = models.OneToOneField(User, models.CASCADE, parent_link=True)
+
+    class Meta:
+        app_label = "tests"
+        managed = False
+
+
+def test_an_instance_of_a_child_of_the_user_model_is_the_user_whatever_key_it_has_of_its_own(learner: Any) -> None:
+    other = make_user()
+    student = Student(user=learner, id=learner.pk, number=other.pk)
+    intent, _ = record_intent(student, PROGRAM, reason="BUNDLE_PURCHASED", certainty="CERTAIN_YES")
+    (outcome,) = record_intents([make_row(learner=student)], learner_field="username")
+    assert (intent.learner_id, outcome.intent.learner_id if outcome.intent else None) == (learner.pk, learner.pk)
+    assert api.get_intent_history(student) == api.get_intent_history(learner) != []
+    assert [*api.get_latest_certain_intents_for_learners([student])] == [learner.pk]
+    assert get_latest_certain_intents(other) == {}
+    assert api.erase_learner(student).learner_id == learner.pk
+
+
+@pytest.mark.parametrize("field", ["nothing", "groups", "program_intents"])
+def test_a_field_of_learners_that_is_no_column_is_told_at_once(learner: Any, field: str) -> None:
+    with pytest.raises(FieldDoesNotExist, match=f"has no (field|column) named '{field}'"):
+        record_intents([make_row(learner=learner)], learner_field=field)
 
 
 def test_rows_may_name_learners_by_another_field_and_a_user_by_any(learner: Any) -> None:

@@ -205,6 +205,21 @@ def use_key(monkeypatch: pytest.MonkeyPatch, key: "models.Field[Any, Any]") -> N
     monkeypatch.setattr(host, "get_user_model", lambda: model)
 
 
+class Scrambled(models.BigAutoField):  # type: ignore[type-arg]  # not generic at run time
+    """Of a host that hides its keys."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return None if value is None else int(value) ^ 3
+
+
+@isolate_apps("tests")
+def test_w004_the_primary_key_of_users_may_be_stored_otherwise_than_it_is_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    use_key(monkeypatch, Scrambled(primary_key=True))
+    assert [message.id for message in host.check_key_of_users()] == ["program_intent.W004"]
+
+
 NOT_TAKEN = ["Binary", "Boolean", "DateTime", "Duration", "File", "Float", "GenericIPAddress", "JSON"]
 
 

@@ -39,3 +39,23 @@ def run(host: str, promises: str) -> None:
     environment = {**os.environ, "DATABASE": f"{test_settings.DATABASE}_{host}"}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+USE = """
+import django
+django.setup()
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from program_intent.api import erase_learner, get_latest_certain_intents, record_intent
+call_command("migrate", run_syncdb=True, verbosity=0, skip_checks=False)
+ada = get_user_model().objects.create(key="a", username="ada")
+record_intent(ada, "51032e48-04ca-5d43-901a-80cd294a21e1", reason="BUNDLE_PURCHASED", certainty="CERTAIN_YES")
+print(len(get_latest_certain_intents(ada)), erase_learner(ada).intents)
+"""
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the migration needs the same apps on every engine")
+def test_a_host_without_the_app_of_djangos_users_migrates_records_and_erases() -> None:
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.hosts.without_auth.settings"}
+    result = subprocess.run([sys.executable, "-c", USE], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (result.stdout, result.stderr) == ("1 1\n", "")

@@ -209,6 +209,36 @@ def test_a_time_with_an_offset_becomes_utc(value: object, moment: datetime) -> N
     assert (parsed, parsed.tzinfo) == (moment, UTC)
 
 
+class Nanoseconds(datetime):
+    """As a time of pandas is."""
+
+    nanosecond = 0
+
+    def __str__(self) -> str:
+        return f"{super().__str__()}{self.nanosecond:03}"
+
+
+def test_a_time_of_a_class_of_its_own_is_the_same_time_or_refused_where_it_knows_more() -> None:
+    value = Nanoseconds(2022, 11, 6, 1, 30, 0, 5, tzinfo=NEW_YORK, fold=1)
+    parsed = parse_timestamp(value)
+    assert (type(parsed), parsed) == (datetime, datetime(2022, 11, 6, 6, 30, 0, 5, tzinfo=UTC))
+    value.nanosecond = 123
+    with pytest.raises(Refused, match="Expected at most six decimals of a second, not "):
+        parse_timestamp(value)
+
+
+class NoTime(datetime):
+    """As pandas' NaT is."""
+
+    def date(self) -> date:
+        raise ValueError("NaTType does not support date")
+
+
+def test_a_time_that_is_none_is_refused_whatever_its_class() -> None:
+    with pytest.raises(Refused, match="Expected a time that exists, not "):
+        parse_timestamp(NoTime(2022, 4, 12, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [

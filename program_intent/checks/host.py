@@ -58,7 +58,7 @@ def check_key_of_users(**kwargs: Any) -> list[CheckMessage]:
     """W004: a learner is found by the primary key of users, in every call and on every database."""
     with suppress(*TOLD_BY_DJANGO):
         key, model = key_field("pk"), get_user_model()._meta.label
-        if isinstance(key, _NOT_TAKEN_AS_KEYS):
+        if isinstance(key, _NOT_TAKEN_AS_KEYS) or _writes_otherwise(key):
             return [
                 Warning(
                     f"The primary key of the user model {model} is a {type(key).__name__}, by which not every call "
@@ -68,6 +68,12 @@ def check_key_of_users(**kwargs: Any) -> list[CheckMessage]:
                 )
             ]
     return []
+
+
+def _writes_otherwise(field: "models.Field[Any, Any]") -> bool:
+    """Whether a class of the host's own may store another value than it shows."""
+    methods = (getattr(type(field), name, None) for name in ("get_prep_value", "get_db_prep_value", "from_db_value"))
+    return not all(method is None or method.__module__.startswith("django.") for method in methods)
 
 
 @register()

@@ -5,6 +5,7 @@ from typing import Any
 from program_intent.exceptions import ProgramIntentError
 from program_intent.read.parameters import written_to
 from program_intent.store.erase import erase
+from program_intent.validation.learners import key_of
 
 
 def forget_retired(*, user: Any, **kwargs: Any) -> None:
@@ -18,4 +19,4 @@ def forget_retired(*, user: Any, **kwargs: Any) -> None:
     if status and status.current_state.state_name == "PENDING":
         raise ProgramIntentError("The retirement is PENDING, and until it begins the learner may change their mind.")
     names = (("username", status.original_username), ("email", status.original_email)) if status else ()
-    erase(user.pk, using=written_to(), by="retirement", retired=True, names=names)
+    erase(key_of(user), using=written_to(), by="retirement", retired=True, names=names)

@@ -30,14 +30,25 @@ class ByKey(NamedTuple):
 
 
 def learner_field(name: str) -> "models.Field[Any, Any]":
-    """The field of the user model that names learners; ``pk`` is its primary key."""
+    """The field of the user model that names learners; ``pk`` is its primary key.
+
+    :raises FieldDoesNotExist: the user model has no column of that name.
+    """
     meta = get_user_model()._meta
-    return meta.pk if name == "pk" else meta.get_field(name)  # type: ignore[return-value]  # get_field may give a relation's far side; a system check refuses it
+    field: Any = meta.pk if name == "pk" else meta.get_field(name)
+    if field not in meta.concrete_fields:
+        raise FieldDoesNotExist(f"{meta.label} has no column named {name!r}.")
+    return field  # type: ignore[no-any-return]
 
 
 def key_field(name: str) -> "models.Field[Any, Any]":
     """The field that holds the values."""
     return column_of(learner_field(name))
+
+
+def key_of(user: models.Model) -> Any:
+    """The primary key of a user; of a child of the user model with a key of its own, the one it has as a user."""
+    return getattr(user, get_user_model()._meta.pk.attname)
 
 
 def field_meant(name: str) -> str:
@@ -119,9 +130,10 @@ def learner_parser(name: str, connection: BaseDatabaseWrapper) -> Callable[[obje
 
     def parse_learner(value: object) -> Any:
         if isinstance(value, user_model):
-            if value.pk is None:
+            key = key_of(value)
+            if key is None:
                 raise Refused("Expected a saved user, not one without a primary key.")
-            value = ByKey(value.pk)
+            value = ByKey(key)
         if isinstance(value, ByKey):
             return parse(value.key) if is_key else ByKey(learner_parser("pk", connection)(value.key))
         if isinstance(value, str) and not value and not is_key:  # who has no name is not called so

@@ -28,6 +28,8 @@ def parse_timestamp(value: object, zone: tzinfo | None = None) -> datetime:
     moment = _parse_time_text(value) if isinstance(value, str) else value
     if not isinstance(moment, datetime):
         raise Refused(f"Expected a date and time with an offset such as 2022-04-12T00:00:00Z, not {shown(value)}.")
+    if type(moment) is not datetime:
+        moment = _plain(moment)
     if moment.tzinfo is None and zone:
         moment = _localize(moment, zone, value)
     try:
@@ -40,6 +42,16 @@ def parse_timestamp(value: object, zone: tzinfo | None = None) -> datetime:
     if in_utc is None or not EARLIEST <= in_utc <= LATEST:
         raise Refused(f"Expected a time from 1900-01-01 to 9999-12-30, not {shown(value)}.")
     return in_utc
+
+
+def _plain(moment: datetime) -> datetime:
+    """Of a class of its own, such as that of pandas, which knows nanoseconds, and a moment that is not a time."""
+    if getattr(moment, "nanosecond", 0):
+        raise Refused(f"Expected at most six decimals of a second, not {shown(moment)}.")
+    try:
+        return datetime.combine(moment.date(), moment.time(), moment.tzinfo)
+    except ValueError as error:
+        raise Refused(f"Expected a time that exists, not {shown(moment)}: {error}.") from None
 
 
 def _parse_time_text(text: str) -> datetime:
