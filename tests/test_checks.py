@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.models import Group
@@ -454,6 +455,13 @@ def test_e009_an_admin_of_intents_would_change_them(
 def test_a_host_without_the_admin_passes() -> None:
     with override_settings(INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "program_intent"]):
         assert host.check_admins() == []
+
+
+def test_the_checks_of_the_models_ask_no_database_that_somebody_may_be_writing_to() -> None:
+    """On SQLite the question whether it knows JSON is a transaction; here whoever asks a database is refused."""
+    connection.features.__dict__.pop("supports_json_field", None)
+    models_of_ours = apps.get_app_config("program_intent").get_models()
+    assert [message for model in models_of_ours for message in model.check(databases=["default"])] == []
 
 
 def run_each_check() -> list[CheckMessage]:

@@ -3,6 +3,8 @@
 import csv
 import gzip
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,24 @@ def test_each_call_answers_something_with_all_that_the_page_fills_in(host: Clien
                     statuses.append(response.status_code)
     # One of the bodies shows what is refused, and the page asks strictly.
     assert Counter(statuses) == {200: 7, 201: 1, 422: 1}
+
+
+def test_the_page_of_a_user_in_its_admin_leads_to_the_learners_intents() -> None:
+    asked = """
+import os, sys
+sys.path.insert(0, "example")
+os.environ["DJANGO_SETTINGS_MODULE"] = "example_host.settings"
+from example_host import settings
+settings.INSTALLED_APPS.remove("drf_spectacular_sidecar")  # which the tests do not install
+import django
+django.setup()
+from django.contrib import admin
+from django.contrib.auth.models import User
+from program_intent.admin import ProgramIntentsLink
+print(isinstance(admin.site.get_model_admin(User), ProgramIntentsLink))
+"""
+    told = subprocess.run([sys.executable, "-c", asked], cwd=EXAMPLE.parent, capture_output=True, text=True)
+    assert (told.stdout, told.stderr) == ("True\n", "")
 
 
 def filled_in(call: Any, place: str) -> dict[str, str]:

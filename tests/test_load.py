@@ -3,6 +3,7 @@
 import csv
 import gc
 import gzip
+import json
 import signal
 import sys
 import threading
@@ -19,7 +20,7 @@ from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tqdm import TMonitor
+from tqdm import TMonitor, tqdm
 
 from program_intent import engines
 from program_intent.data import LoadReport
@@ -239,32 +240,57 @@ def test_a_load_that_is_stopped_leaves_no_thread_behind(tmp_path: Path) -> None:
             assert not thread.is_alive()
 
 
-def interrupting(times: int) -> Callable[..., Written]:
-    """Ctrl-C at the worst moment: when a batch is stored and not yet counted."""
+def interrupting(before: int, after: int, number: int) -> Callable[..., Written]:
+    """Pressed before a batch is stored, and at the worst moment: when it is committed and not yet counted."""
     write = PreparedRows.write
 
     def write_and_interrupt(rows: PreparedRows, *then: Any) -> Written:
+        for _ in range(before):
+            signal.raise_signal(number)
         written = write(rows, *then)
-        for _ in range(times):
-            signal.raise_signal(signal.SIGINT)
+        for _ in range(after):
+            signal.raise_signal(number)
         return written
 
     return write_and_interrupt
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize(("times", "counted"), [(1, 3), (2, 0)], ids=["once", "twice"])
-def test_ctrl_c_waits_for_the_batch_to_be_counted_unless_pressed_twice(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, counted: int
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("before", "after", "kept"),
+    [(1, 0, 3), (0, 1, 3), (2, 0, 0), (0, 2, 3), (1, 1, 3)],
+    ids=["once", "once, late", "twice", "twice, late", "twice, the second late"],
+)
+def test_ctrl_c_waits_for_the_batch_unless_pressed_twice_and_what_is_committed_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int, after: int, kept: int, number: signal.Signals
+) -> None:
+    make_learners(9)
+    rows = [make_row(learner=key) for key in range(1, 10)]
+    path, report, rejects = (tmp_path / name for name in ("report.csv", "report.json", "rejects.csv"))
+    write_report(path, rows[0], rows[1], BAD, *rows[2:])
+    former = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    monkeypatch.setattr(PreparedRows, "write", interrupting(before, after, number))
+    loaded = load(path, "--report", report, "--rejects", rejects)
+    assert (loaded.status, loaded.counts) == (1, (kept, kept * 2 // 3, 0, kept // 3))
+    assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
+    told = json.loads(report.read_text())
+    assert (told["created"], told["rejected"], told["status"]) == (len(stored()), kept // 3, "stopped")
+    assert len(rejects.read_text().splitlines()) - 1 == kept // 3
+    assert {each: signal.getsignal(each) for each in former} == former
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_ctrl_c_while_a_load_ends_does_not_unsay_what_it_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_learners(9)
     path = write_report(tmp_path / "report.csv", *[make_row(learner=key) for key in range(1, 10)])
-    monkeypatch.setattr(PreparedRows, "write", interrupting(times))
-    loaded = load(path)
-    assert (loaded.status, loaded.counts) == (1, (counted, counted, 0, 0))
-    assert loaded.message == "Interrupted; what was stored stays, and the load can be run again."
-    assert len(stored()) == 3
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.setattr(PreparedRows, "write", interrupting(0, 1, signal.SIGINT))
+    monkeypatch.setattr(tqdm, "close", lambda bar: signal.raise_signal(signal.SIGINT))
+    load(path, "--report", tmp_path / "report.json")
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert (told["created"], told["status"], len(stored())) == (3, "stopped", 3)
 
 
 @pytest.mark.usefixtures("small_batches")

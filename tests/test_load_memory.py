@@ -148,4 +148,4 @@ def test_under_debug_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     small = write_report(tmp_path / "small.csv", *as_csv(rows[:SMALL]))
     large = write_report(tmp_path / "large.csv", *as_csv(rows))
     peak, _ = measured(small, batch=5000, debug=True)
-    assert measured(large, batch=5000, debug=True)[0] < 1.1 * peak
+    assert measured(large, batch=5000, debug=True)[0] < min(1.1 * peak, 200)

@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import random
+import re
 import signal
 import subprocess
 import termios
@@ -231,7 +232,7 @@ def test_standard_input_may_not_be_overwritten_either(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("option", "shown"), [((), True), (("--no-progress",), False)], ids=["bar", "no bar"])
 def test_a_progress_bar_is_shown_when_a_person_watches(tmp_path: Path, option: tuple[str, ...], shown: bool) -> None:
     """No bar without a terminal: the tests above compare the whole of stderr."""
-    path = write_report(tmp_path / "report.csv", *as_csv(many(2000)))
+    path = write_report(tmp_path / "report.csv", *as_csv(many(2000)), BAD)
     ours, terminal = pty.openpty()
     termios.tcsetwinsize(terminal, (24, 100))
     arguments = process_arguments(path, *option)
@@ -239,9 +240,10 @@ def test_a_progress_bar_is_shown_when_a_person_watches(tmp_path: Path, option: t
     os.close(terminal)
     stdout, _ = process.communicate(timeout=LIMIT)
     watched = b"".join(read_terminal(ours)).decode()
-    assert process.returncode == 0
-    assert all(part in watched for part in ("100%|", "2,000 rows, 0 rejected", "B/s")) if shown else watched == ""
-    assert stdout.startswith("read               2,000\n")
+    assert process.returncode == 3
+    assert all(part in watched for part in ("100%|", "2,001 rows, 1 rejected", "B/s")) == shown
+    assert re.search(rf"(?:^|\r|\n) *\r?{re.escape(str(path))}, line 2002: ", watched)
+    assert stdout.startswith("read               2,001\n")
 
 
 def read_terminal(descriptor: int) -> Iterator[bytes]:

@@ -63,6 +63,19 @@ def test_a_name_that_no_database_holds_is_kept_spelled_out_and_lets_in_nobody(by
     assert not ProgramIntent.objects.exists()
 
 
+def test_a_name_that_two_bear_is_nobodys_until_one_bears_it(warehouse: Warehouse, settings: Settings) -> None:  # noqa: F811
+    configure(settings, warehouse, LEARNER_FIELD="email")
+    one, other = (make_user(email="shared@example.org") for _ in range(2))
+    warehouse.add("shared@example.org")
+    assert counts(sync()) == (1, 0, 0, 1)
+    assert RejectedIntent.objects.get().error == "learner: Several users are named by 'shared@example.org'."
+    sync_an_hour_later()
+    assert not ProgramIntent.objects.exists()
+    type(other).objects.filter(pk=other.pk).update(email="other@example.org")
+    sync_an_hour_later()
+    assert learners_of_intents() == [one.username]
+
+
 def test_a_number_that_is_no_name_is_refused_also_when_it_is_tried_again(by_username: Warehouse) -> None:
     make_user(username="7000")
     by_username.add(7000)

@@ -502,6 +502,12 @@ def test_a_killed_run_whose_lease_has_ended_is_not_told_as_at_work(warehouse: Wa
     assert json.loads(command("--status", "--json")[2])[0]["at_work"] is False
 
 
+@pytest.mark.parametrize("option", [("--full",), ("--compare",), ("--report", "r.json"), ("--max-rejects", "0")])
+def test_a_status_refuses_what_only_a_sync_does(warehouse: Warehouse, option: tuple[str, ...]) -> None:
+    told = "--status syncs nothing: it takes --json and --max-lag alone."
+    assert command("--status", *option)[:2] == (2, told)
+
+
 def test_a_host_is_told_of_a_run_that_is_taken_over(warehouse: Warehouse) -> None:
     warehouse.add(1)
     sync()

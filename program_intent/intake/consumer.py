@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import closing, nullcontext, suppress
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ from program_intent import conf
 from program_intent.data import LoadReport, RunKind, RunStatus
 from program_intent.exceptions import LoadError
 from program_intent.intake.events import NO_VALUES, Meant, RowsFailed, Stored, in_words, meant, streams
+from program_intent.intake.load import Settling
 from program_intent.intake.refused import RefusedRows
 from program_intent.models import ProgramIntent, Run
 from program_intent.sources.open_edx import Messages, Unreadable
@@ -66,7 +67,7 @@ class Consumer:
         name: str,
         batch: int,
         by: str,
-        settling: Callable[[], AbstractContextManager[None]] = nullcontext,
+        settling: Settling = nullcontext,
     ) -> None:
         if not conf.events():  # or all that is there would be acknowledged
             raise LoadError('PROGRAM_INTENT["EVENTS"] maps no event.')

@@ -32,13 +32,15 @@ FIRST_TRANSACTION = 10_000
 # Bytes of the records' texts, which are kept for the rejects; 80,000 rows of five short columns have 8 to 16 MiB.
 LARGEST_BATCH = 24 * 2**20
 
+Settling = Callable[[], AbstractContextManager[Callable[[], None] | None]]
+
 
 class Load:
     """One load of several sources; ``counts`` is true at any moment, for the rows of all finished batches.
 
     ``in_transaction`` is called in each batch's transaction, after its rows, with what is true once it is committed;
-    after a deadlock it is called again. ``settling`` is entered while a batch is stored and counted, and ``waiting``
-    gives what another thread makes.
+    after a deadlock it is called again. ``settling`` is entered while a batch is stored and counted, and gives what is
+    called before its commit; ``waiting`` gives what another thread makes.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class Load:
         reject: Callable[[Reject], None],
         progress: Callable[[LoadReport], None],
         in_transaction: Callable[[Settled], None] | None = None,
-        settling: Callable[[], AbstractContextManager[None]] = nullcontext,
+        settling: Settling = nullcontext,
         waiting: Callable[["Future[Any]"], Any] = Future.result,
     ) -> None:
         self._using = using
@@ -97,8 +99,8 @@ class Load:
             self._learners.parse("\u00e9")  # asks what the database can spell, which another thread may not
         self._judge = Judge(connections[self._using], learner_field=learner_field, zone=self._zone)
         for batch in self._made_ahead(self._batches(sources)):
-            with self._settling():
-                self._settle(batch)
+            with self._settling() as commits:
+                self._settle(batch, commits)
                 self._progress(self.counts)
 
     def _batches(self, sources: Iterable[Source]) -> Iterator[Batch]:
@@ -164,7 +166,7 @@ class Load:
     def _spelled(self, judged: NewIntent) -> Spelled:
         return next(self._spell(*([value] for value in judged)))
 
-    def _settle(self, batch: Batch) -> None:
+    def _settle(self, batch: Batch, commits: Callable[[], None] | None) -> None:
         judged, rows = self._without_erased(batch), batch.rows
         if not judged:  # the last batch of some sources
             return
@@ -183,6 +185,8 @@ class Load:
                 errors, erased = left_out(written)
                 counts = self._counts_with(len(judged), written.created, len(errors), erased)
                 self._in_transaction(Settled(counts, batch, len(judged), errors))
+            if commits:
+                commits()
 
         start = time.perf_counter()
         written = self._writer.write(rows, tell)

@@ -16,7 +16,7 @@ from program_intent.intake.batch import Reject, Settled
 from program_intent.models import RejectedIntent
 from program_intent.models.intent import engine_of, spelled_out
 from program_intent.sources.rows import Block
-from program_intent.store.erase import names_of
+from program_intent.store.erase import names_borne
 from program_intent.store.rejected import rejected_of
 from program_intent.validation.learners import NO_TEXT, NOBODY, SEVERAL, SOME, Learners
 from program_intent.validation.values import Refused
@@ -133,7 +133,7 @@ def kept_of_known_learners(rows: "QuerySet[RejectedIntent]", learners: Learners)
 
 def count_naming(learner: Any, *, using: str) -> int:
     """How many of the rejected rows, of all sources, name the learner of a primary key: an erasure takes them."""
-    return sum(1 for _ in rejected_of([("pk", learner), *names_of(learner, using=using).items()], using=using))
+    return sum(1 for _ in rejected_of([("pk", learner), *names_borne(learner, using=using).items()], using=using))
 
 
 def _key_of(reject: Reject) -> str:

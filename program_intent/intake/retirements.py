@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 from program_intent import conf
 from program_intent.exceptions import InvalidIntent
 from program_intent.read.parameters import Parameters, written_to
-from program_intent.store.erase import erase, erase_name, names_of
+from program_intent.store.erase import erase, erase_name, names_borne
 from program_intent.validation.learners import NOBODY, Learners, field_problem, learner_field
 from program_intent.validation.values import LONGEST_BY, Refused
 
@@ -87,4 +87,4 @@ def _meant(keys: list[_Named], usernames: list[_Named], using: str) -> Any:
 
 def _may_be(key: Any, lms_user_ids: set[Any], using: str) -> bool:
     """Whether the user has one of the ids, or none, where any were sent."""
-    return not lms_user_ids or names_of(key, using=using).get(_LMS_USER_ID) in (None, *lms_user_ids)
+    return not lms_user_ids or names_borne(key, using=using).get(_LMS_USER_ID) in (None, *lms_user_ids)

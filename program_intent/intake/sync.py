@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from program_intent.exceptions import LoadError
 from program_intent.intake.ahead import in_thread
 from program_intent.intake.batch import Reject, Settled
 from program_intent.intake.lease import Lease
-from program_intent.intake.load import Load
+from program_intent.intake.load import Load, Settling
 from program_intent.intake.refused import OF_UNKNOWN_LEARNERS, RefusedRows
 from program_intent.intake.retry import retry
 from program_intent.intake.runs import RunOfRows
@@ -55,7 +55,7 @@ class Sync:
         max_rejects: int | None = None,
         reject: Callable[[Reject], None] = lambda reject: None,
         progress: Callable[[LoadReport], None] = lambda counts: None,
-        settling: Callable[[], AbstractContextManager[None]] = nullcontext,
+        settling: Settling = nullcontext,
         foretold: Callable[[Iterable[Spelled], Iterable[Spelled]], None] = lambda new, stored: None,
     ) -> None:
         self._using = router.db_for_write(ProgramIntent)

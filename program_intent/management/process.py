@@ -3,7 +3,7 @@
 import gc
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import reset_queries
 
 SWITCH_INTERVAL = 0.005  # Python's
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+ENDS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -35,45 +35,55 @@ def tuned() -> Iterator[None]:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within the block, SIGTERM is Ctrl-C: every scheduler sends it, and by default it leaves no report."""
-    is_ours = current_thread() is main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if is_ours:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Within the block, SIGTERM is Ctrl-C: every scheduler sends it, and by default it leaves no report.
+
+    So is SIGHUP, which a terminal sends that is closed; nohup, which ignores it, is left alone.
+    """
+    ours = _handled_by(signal.SIG_DFL, ENDS)
+    for number in ours:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        if is_ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager
-def finishing() -> Iterator[None]:
-    """Within the block, Ctrl-C waits for its end, unless pressed twice.
+def finishing() -> Iterator[Callable[[], None]]:
+    """Within the block, Ctrl-C waits for its end, unless pressed twice; thrice, once what it gives was called.
 
-    A batch stored but not counted would make a lie of the report. What the batch left behind is dropped: in cycles,
-    such as a driver's cursors, and the statements that Django keeps under DEBUG, with all their values.
+    That is for what is about to be committed: a batch stored but not counted would make a lie of the report. What the
+    batch left behind is dropped: in cycles, such as a driver's cursors, and the statements that Django keeps under
+    DEBUG, with all their values.
     """
-    interrupted = False
+    pressed, waits_for = 0, 1
 
     def note(number: int, frame: FrameType | None) -> None:
-        nonlocal interrupted
-        interrupted = True
-        signal.signal(number, signal.default_int_handler)
+        nonlocal pressed
+        pressed += 1
+        if pressed > waits_for:
+            raise KeyboardInterrupt
 
-    ours = [
-        number
-        for number in INTERRUPTS
-        if current_thread() is main_thread() and signal.getsignal(number) is signal.default_int_handler
-    ]
+    def commit() -> None:
+        nonlocal waits_for
+        waits_for = 2
+
+    ours = _handled_by(signal.default_int_handler, (signal.SIGINT, *ENDS))
     for number in ours:
         signal.signal(number, note)
     try:
-        yield
+        yield commit
         gc.collect(1)
         if settings.DEBUG:
             reset_queries()
     finally:
         for number in ours:
             signal.signal(number, signal.default_int_handler)
-        if interrupted:  # also where the batch failed, or it would be tried again
+        if pressed:  # also where the batch failed, or it would be tried again
             raise KeyboardInterrupt
+
+
+def _handled_by(handler: object, numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
+    """Those that the process handles so, and whose handler this thread may set."""
+    return [each for each in numbers if current_thread() is main_thread() and signal.getsignal(each) is handler]

@@ -59,6 +59,8 @@ class Run(models.Model):
 
     class Meta:
         default_permissions = ("view",)
+        # Every check would ask SQLite for it otherwise, in a transaction, and fail while somebody writes for longer.
+        required_db_features = ("supports_json_field",)
         verbose_name = _("program intent run")
 
     def __str__(self) -> str:

@@ -113,7 +113,7 @@ def lift(key: Any, *, using: str, names: Names = ()) -> bool:
     return count > 0
 
 
-def names_of(key: Any, *, using: str) -> dict[str, Any]:
+def names_borne(key: Any, *, using: str) -> dict[str, Any]:
     """What the user of that key is called, by field."""
     fields = erased_names.fields(using)
     users = get_user_model()._base_manager.using(using).filter(pk=key).values("pk", *fields)
@@ -134,7 +134,7 @@ def _erase(
     _lock(ErasedLearner(pk=key, key_until=now, erased=now), using)
     # Of a retired learner the names alone say what was erased.
     before = erased.annotate(names_until=Max("names__until")).get(pk=key)
-    known = [*names_of(key, using=using).items()]
+    known = [*names_borne(key, using=using).items()]
     known += [each for each in names if each not in known]  # no set, which would not hold a value of JSON
     found = _intents(key, using).aggregate(number=Count("pk"), latest=Max("effective_timestamp"))
     until = max(filter(None, (now, found["latest"], before.key_until, before.names_until))).astimezone(UTC)

@@ -26,7 +26,7 @@ from program_intent.management.options import (
 )
 from program_intent.models import ErasedLearner, ProgramIntent, RejectedIntent
 from program_intent.read import history, pseudonyms
-from program_intent.store.erase import names_of
+from program_intent.store.erase import names_borne
 from program_intent.store.erased_names import ErasedNames, Names
 from program_intent.store.rejected import rejected_of
 from program_intent.validation.learners import Learners
@@ -106,7 +106,7 @@ def _of_learner(text: str, field: str, using: str) -> dict[str, Any]:
     intents, runs = ([], {}) if key is None else history.with_runs(key, None, using=using)
     told = {run: _run(run) for run in set(runs.values())}
     named = {} if learners.are_named_by_key else {field: name}
-    called = {"pk": key, **names_of(key, using=using)} if key is not None else {}
+    called = {"pk": key, **names_borne(key, using=using)} if key is not None else {}
     return {
         "learner": {"learner_id": _plain(key), **{each: _plain(value) for each, value in named.items()}},
         "intents": [{**each.as_dict(), "run": told[runs[each.id]] if each.id in runs else None} for each in intents],

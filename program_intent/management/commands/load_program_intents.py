@@ -1,6 +1,6 @@
 """``manage.py load_program_intents``: options in, report out."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from datetime import datetime
@@ -69,7 +69,9 @@ class Command(BaseCommand):
         self._shown = outputs.ShownRejects(self.stderr)
         self._run: OpenRun | None = None
         self._sources: list[ReportFile] = []
-        self._told = LoadReport(0, 0, 0, 0, 0, 0.0, options["dry_run"]), "refused"
+        nothing = LoadReport(0, 0, 0, 0, 0, 0.0, options["dry_run"])
+        self._counts: Callable[[], LoadReport] = lambda: nothing
+        self._status = "refused"
         started, message = timezone.now(), ""
         with ended_in_one_line(), ExitStack() as stack:
             stack.enter_context(terminable())
@@ -81,10 +83,11 @@ class Command(BaseCommand):
                 message = str(error)
                 raise
             finally:
-                self._end(report, options["paths"], started, message)
+                with finishing():
+                    self._end(report, options["paths"], started, message)
 
     def _end(self, report: IO[str] | None, paths: list[str], started: datetime, message: str) -> None:
-        counts, status = self._told
+        counts, status = self._counts(), self._status
         try:
             if report:
                 moments = {"started": started.isoformat(), "finished": timezone.now().isoformat()}
@@ -120,8 +123,7 @@ class Command(BaseCommand):
                 in_transaction=run.note if run else None,
                 settling=finishing,
             )
-            status = RunStatus.STOPPED
-            self._told = load.counts, status
+            self._counts, self._status = (lambda: load.counts), RunStatus.STOPPED
             try:
                 with tuned():
                     for field, some in groupby(zip(fields, sources, strict=True), key=itemgetter(0)):
@@ -129,13 +131,11 @@ class Command(BaseCommand):
                 if rejects:
                     with outputs.writing(rejects.name):
                         rejects.flush()
-                status = RunStatus.FINISHED
+                self._status = RunStatus.FINISHED
             finally:
                 bar.close()
-                counts = load.counts
-                self._told = counts, status
-                self._print(counts, options)
-        self._tell_of_rejects(counts.rejected, options)
+                self._print(load.counts, options)
+        self._tell_of_rejects(load.counts.rejected, options)
 
     def _tell_of_rejects(self, rejected: int, options: dict[str, Any]) -> None:
         if rejected:

@@ -38,6 +38,8 @@ from program_intent.management.options import (
 from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import Checkpoint, ProgramIntent, RejectedIntent
 
+# What the options of a sync are called that a status has no use for.
+_OF_A_SYNC = ("full", "dry_run", "compare", "take_over", "rejects", "max_rejects", "report")
 _STATUS = ("source", "cursor", "checked", "lag", "at_work", "rejected")
 
 
@@ -70,6 +72,10 @@ class Command(BaseCommand):
         if not names:
             raise CommandError('PROGRAM_INTENT["SOURCES"] names no source.')
         if options["status"]:
+            if any(options[name] is not None and options[name] is not False for name in _OF_A_SYNC):
+                raise CommandError(
+                    "--status syncs nothing: it takes --json and --max-lag alone.", returncode=WRONG_USAGE
+                )
             with in_one_line():
                 self._tell_status(names, options)
             return
