@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
@@ -43,6 +44,15 @@ def in_utc(moment: datetime) -> str:
     return moment.isoformat().replace("+00:00", "Z")
 
 
+def in_json(name: Any) -> Any:
+    """What names a learner, as it goes out: an integer as it is, anything else as a text that is taken back."""
+    if name is None or isinstance(name, int):
+        return name
+    if isinstance(name, datetime):
+        return in_utc(name.astimezone(UTC))
+    return f"{name:f}" if isinstance(name, Decimal) else str(name)
+
+
 @dataclass(frozen=True, slots=True)
 class Intent:
     """One stored intent. Both times are aware and in UTC; ``learner_id`` is the user's primary key."""
@@ -59,7 +69,7 @@ class Intent:
         """Ready for JSON, and without a query: integers as they are, the rest as texts, times as REST writes them."""
         return {
             "id": self.id,
-            "learner_id": self.learner_id if isinstance(self.learner_id, int) else str(self.learner_id),
+            "learner_id": in_json(self.learner_id),
             "program_uuid": str(self.program_uuid),
             "reason": self.reason,
             "certainty": str(self.certainty),

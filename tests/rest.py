@@ -6,8 +6,10 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+import yaml
 from django.contrib.auth.models import Permission, User
 from django.http import HttpResponse
+from rest_framework.renderers import BaseRenderer
 from rest_framework.test import APIClient
 
 from program_intent import api
@@ -52,6 +54,24 @@ NOBODY = 987_654_321
 ADD, VIEW, ERASE = "add_programintent", "view_programintent", "erase_learner"
 MAY_NOT_VIEW = "To name another learner than yourself you need the permission program_intent.view_programintent."
 MAY_NOT_VIEW_EVERYONE = "You need the permission program_intent.view_programintent."
+
+
+class _Dumper(yaml.SafeDumper):
+    """It knows no types but those of JSON, and Django REST framework's own lists and objects."""
+
+
+_Dumper.add_multi_representer(list, _Dumper.represent_list)
+_Dumper.add_multi_representer(dict, _Dumper.represent_dict)
+
+
+class YAMLRenderer(BaseRenderer):
+    """As djangorestframework-yaml's is, and others that are stricter than Django REST framework's JSON."""
+
+    media_type = "application/yaml"
+    format = "yaml"
+
+    def render(self, data: Any, accepted_media_type: Any = None, renderer_context: Any = None) -> str:
+        return yaml.dump(data, Dumper=_Dumper)
 
 
 def client_of(user: User | None, *permissions: str) -> APIClient:

@@ -479,7 +479,17 @@ def test_an_intent_as_a_dictionary_is_ready_for_json_without_a_query(learner: An
 
 
 @pytest.mark.parametrize(
-    ("key", "told"), [(7, 7), ("ada", "ada"), (UUID(int=1), str(UUID(int=1))), (Decimal("1.50"), "1.50")]
+    ("key", "told"),
+    [
+        (7, 7),
+        ("ada", "ada"),
+        (UUID(int=1), str(UUID(int=1))),
+        (Decimal("1.50"), "1.50"),
+        (Decimal("1E+2"), "100"),
+        (MOMENT.date(), "2022-04-12"),
+        (MOMENT.time(), "08:30:00.123456"),
+        (MOMENT.astimezone(timezone(timedelta(hours=2))), "2022-04-12T08:30:00.123456Z"),
+    ],
 )
 def test_an_intent_as_a_dictionary_has_a_key_of_any_type(key: Any, told: object) -> None:
     intent = Intent(1, key, PROGRAM, "VISITED", Certainty.MAYBE, MOMENT, MOMENT)

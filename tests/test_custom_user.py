@@ -21,6 +21,7 @@ ON_SERVERS = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite ha
     [
         "uuid_user",
         "text_user",
+        "decimal_user",
         *(pytest.param(host, marks=pytest.mark.slow) for host in ("linked_user", "inherited_user", "renamed")),
         pytest.param("latin1", marks=[ON_SERVERS, pytest.mark.slow]),
     ],

@@ -1,6 +1,7 @@
 """Who is meant where a host's field names several users, or none: nobody is guessed, through every door."""
 
 import re
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, models
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
@@ -213,10 +214,14 @@ class TokenUser:
         self.id = self.pk = key
 
 
-def stateless(key: Any) -> APIClient:
+def signed_in(user: Any) -> APIClient:
     client = APIClient()
-    client.force_authenticate(TokenUser(key))  # type: ignore[arg-type]  # what it stands for is no user
+    client.force_authenticate(user)
     return client
+
+
+def stateless(key: Any) -> APIClient:
+    return signed_in(TokenUser(key))
 
 
 @pytest.mark.parametrize("field", ["pk", "username", "email"])
@@ -248,20 +253,145 @@ def test_a_token_whose_key_is_nobodys_has_no_intents_and_records_none() -> None:
     assert answer(client.post(RECORD, [row], format="json"), 200)["outcomes"][0]["errors"] == expected
 
 
-@pytest.mark.parametrize("key", ["service-account", None, 1.5])
-def test_a_token_whose_key_is_no_key_is_refused_and_no_500(key: Any) -> None:
-    client = stateless(key)
-    assert "learner" in answer(client.get(LATEST), 400)
+class ById:
+    """As a host's own class may be, and as a subclass of Django's ``AnonymousUser`` is: its ``pk`` is None."""
+
+    pk = None
+    is_authenticated = True
+
+    def __init__(self, key: Any) -> None:
+        self.id = key
+
+
+class ByIdAlone(ById):
+    pk = property()  # which raises AttributeError
+
+
+@pytest.mark.parametrize("kind", [ById, ByIdAlone])
+def test_a_token_names_its_learner_by_id_where_it_has_no_pk(ada: User, kind: type[ById]) -> None:
+    client = signed_in(kind(str(ada.pk)))
+    row = {"program_uuid": str(PROGRAM), "reason": "A", "certainty": "MAYBE"}
+    intent = answer(client.post(RECORD, row, format="json"), 201)
+    assert intent["learner"] == ada.email
+    assert answer(client.post(RECORD, [row], format="json"), 200)["created"] == 1
+    for url in (LATEST, RECORD, EXPLAIN):
+        assert f'"learner":"{ada.email}"' in client.get(url, {"program_uuid": str(PROGRAM)}).content.decode()
+    assert learners_stored() == [ada.pk, ada.pk]
+
+
+class WithoutKey:
+    is_authenticated = True
+
+
+def device() -> Any:
+    """A row of another model, whose number is that of the first user."""
+    with isolate_apps("tests"):
+
+        class Device(models.Model):  # noqa: DJ008
+            is_authenticated = True
+
+            class Meta:
+                app_label = "tests"
+
+    return Device(pk=User.objects.earliest("pk").pk)
+
+
+KEYLESS: dict[str, Callable[[], Any]] = {
+    "text": lambda: TokenUser("service-account"),
+    "none": lambda: TokenUser(None),
+    "float": lambda: TokenUser(1.5),
+    "without a key": WithoutKey,
+    "of another model": device,
+}
+# Whom Django itself cannot ask for permissions.
+KEYLESS_USERS: dict[str, Callable[[], Any]] = {
+    "user": User,
+    "user by a text": lambda: User(id="service-account", email="ada@example.org"),
+}
+
+
+@pytest.mark.parametrize("of", [*KEYLESS.values(), *KEYLESS_USERS.values()], ids=[*KEYLESS, *KEYLESS_USERS])
+def test_who_comes_without_a_key_of_a_user_is_nobody_and_no_500(ada: User, of: Callable[[], Any]) -> None:
+    record_intents([make_row(learner=ada)])
+    client = signed_in(of())
+    for url in (LATEST, RECORD, EXPLAIN):
+        assert list(answer(client.get(url, {"program_uuid": str(PROGRAM)}), 400)) == ["learner"]
     assert "learner" in answer(client.post(RECORD, {}, format="json"), 400)
-    assert client.get(f"{LATEST}?learner=another@example.org").status_code == 403
+    row = {"program_uuid": str(PROGRAM), "reason": "A", "certainty": "MAYBE"}
+    assert list(answer(client.post(RECORD, row, format="json"), 400)) == ["learner"]
+    (outcome,) = answer(client.post(RECORD, [row], format="json"), 200)["outcomes"]
+    assert list(outcome["errors"]) == ["learner"]
+    assert learners_stored() == [ada.pk]
+
+
+@pytest.mark.parametrize("of", KEYLESS.values(), ids=KEYLESS)
+def test_who_comes_without_a_key_of_a_user_bears_no_name(ada: User, of: Callable[[], Any]) -> None:
+    for name in (ada.email, "another@example.org"):
+        assert signed_in(of()).get(f"{LATEST}?learner={name}").status_code == 403
+
+
+def saved(user: User) -> User:
+    user._state.adding = False
+    return user
+
+
+@pytest.mark.parametrize("field", ["pk", "id", "email", "username"])
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda ada: User(id=str(ada.pk)),
+        lambda ada: User(id=ada.pk),
+        lambda ada: User(id=str(ada.pk), email="shared@example.org", username="other"),
+        lambda ada: saved(User(id=str(ada.pk), email=ada.email, username=ada.username)),
+    ],
+    ids=["by a text", "by a number", "with other names", "as if from the database"],
+)
+def test_a_user_made_from_a_token_is_the_learner_that_the_key_names(
+    settings: Settings, ada: User, field: str, of: Callable[[User], User]
+) -> None:
+    settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": field}
+    client, name = signed_in(of(ada)), getattr(ada, field)
+    row = make_row(program_uuid=str(PROGRAM), effective_timestamp="2026-02-01T09:00:00Z")
+    del row["learner"]
+    assert answer(client.post(RECORD, row, format="json"), 201)["learner"] == name
+    assert answer(client.post(RECORD, {**row, "learner": name}, format="json"), 200)["learner"] == name
+    (outcome,) = answer(client.post(RECORD, [row], format="json"), 200)["outcomes"]
+    assert outcome["intent"]["learner"] == name
+    for own in ({}, {"learner": name}):
+        assert [intent["learner"] for intent in get(client, LATEST, **own)] == [name]
+        assert [intent["learner"] for intent in get(client, RECORD, **own)["results"]] == [name]
+        explanation = get(client, EXPLAIN, program_uuid=PROGRAM, **own)
+        assert (explanation["learner"], explanation["winner"]["learner"]) == (name, name)
+
+
+@pytest.mark.parametrize("field", ["pk", "email"])
+@isolate_apps("tests")
+def test_a_child_of_the_user_model_with_a_key_of_its_own_is_the_user_that_it_is(
+    settings: Settings, ada: User, field: str
+) -> None:
+    class Student(User):
+        sid = models.BigAutoField(primary_key=True)
+        user = models.OneToOneField(User, models.CASCADE, parent_link=True, related_name="+")
+
+        class Meta:
+            app_label = "tests"
+
+    settings.PROGRAM_INTENT = {"LEARNER_LOOKUP_FIELD": field}
+    other = make_user(email="other@example.org")
+    record_intents([make_row(learner=other.pk)], learner_field="pk")
+    client = signed_in(saved(Student(sid=other.pk, id=ada.pk, user_id=ada.pk, email=ada.email)))
+    row = {"program_uuid": str(PROGRAM), "reason": "A", "certainty": "MAYBE"}
+    assert answer(client.post(RECORD, row, format="json"), 201)["learner"] == getattr(ada, field)
+    assert [intent["learner"] for intent in get(client, LATEST)] == [getattr(ada, field)]
+    assert client.get(LATEST, {"learner": getattr(other, field)}).status_code == 403
+    assert learners_stored() == [ada.pk, other.pk]
 
 
 def test_a_service_whose_token_has_no_key_of_a_user_asks_about_others(ada: User) -> None:
     record_intents([make_row(learner=ada)])
     user = TokenUser("service-account")
     user.has_perm = lambda permission: True  # type: ignore[attr-defined]
-    client = APIClient()
-    client.force_authenticate(user)  # type: ignore[arg-type]  # what it stands for is no user
+    client = signed_in(user)
     assert [intent["learner"] for intent in get(client, LATEST, learner=ada.email)] == [ada.email]
     own = make_row(program_uuid=str(PROGRAM), effective_timestamp="2026-02-01T09:00:00Z")
     del own["learner"]

@@ -8,18 +8,21 @@ from urllib.parse import parse_qs, quote, urlencode, urlsplit
 from uuid import UUID
 
 import pytest
+import yaml
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries, Settings
+from rest_framework.renderers import JSONRenderer
 from rest_framework.test import APIClient
 
 from program_intent import api
 from program_intent.data import Certainty, Intent
 from program_intent.exceptions import ChangesError
 from program_intent.models import ProgramIntent
+from program_intent.rest_api.base import IntentsView
 from program_intent.rest_api.callers import Caller
 from tests.builders import rolled_back, store_history
 from tests.rest import (
@@ -39,6 +42,7 @@ from tests.rest import (
     RECORD,
     TIME,
     VIEW,
+    YAMLRenderer,
     answer,
     ask,
     client_of,
@@ -600,6 +604,27 @@ def test_the_reads_fit_into_the_transaction_of_a_request(
         refused(as_staff, url, **{READS[url][-1]: "x", **program})
     assert ask(as_staff, {"learners": [cohort[0].pk]})
     assert ask(as_staff, {"learners": [NOBODY]}, 400)
+
+
+@pytest.mark.parametrize("url", [*READS, QUERY])
+def test_a_host_may_write_answers_in_another_format(
+    cohort: list[User], as_staff: APIClient, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    of_learner = {"learner": cohort[0].pk, "program_uuid": PROGRAM}
+    asked = {RECORD: of_learner, LATEST: of_learner, EXPLAIN: {**of_learner, "as_of": LATER}}.get(url, {})
+    method, sent = ("post", {"learners": [cohort[0].pk]}) if url == QUERY else ("get", None)
+    api.erase_learner(cohort[1])
+
+    def told(media_type: str) -> Any:
+        """JSON is YAML too."""
+        response = as_staff.generic(
+            method, f"{url}?{urlencode(asked)}", json.dumps(sent), "application/json", HTTP_ACCEPT=media_type
+        )
+        assert (response.status_code, response["Content-Type"].partition(";")[0]) == (200, media_type)
+        return yaml.safe_load(response.content)
+
+    monkeypatch.setattr(IntentsView, "renderer_classes", [JSONRenderer, YAMLRenderer])
+    assert told("application/yaml") == told("application/json")
 
 
 @pytest.mark.parametrize("url", READS)

@@ -6,14 +6,14 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connections
+from django.db import connections, models
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from program_intent import conf
-from program_intent.validation.learners import ByKey, Learners, is_unique, learner_field, learner_parser
+from program_intent.validation.learners import ByKey, Learners, is_unique, key_of, learner_field, learner_parser
 from program_intent.validation.values import Refused
 
 ADD = "program_intent.add_programintent"
@@ -25,6 +25,14 @@ ERASE = "program_intent.erase_learner"
 def has_permission(user: Any, permission: str) -> bool:
     has_perm = getattr(user, "has_perm", None)  # a user model may do without permissions
     return bool(has_perm and has_perm(permission))
+
+
+def _key_of(user: Any) -> Any:
+    """As it came, so perhaps the text of a token; None if there is none, as of a row that is no user's."""
+    if isinstance(user, models.Model):
+        return key_of(user) if isinstance(user, get_user_model()) else None
+    key = getattr(user, "pk", None)
+    return getattr(user, "id", None) if key is None else key
 
 
 class _Needs(BasePermission):
@@ -56,18 +64,18 @@ class Caller:
         self.refusal = f"To name another learner than yourself you need the permission {permission}."
         self._permission = permission
         self._user = user
-        self._is_stored = isinstance(user, get_user_model())
+        self._is_stored = isinstance(user, get_user_model()) and not user._state.adding
 
     @property
     def by_key(self) -> ByKey:
         """Themself as the learner of a row, which is refused if the key can be no user's."""
-        return ByKey(self._user.pk)
+        return ByKey(_key_of(self._user))
 
     @cached_property
     def pk(self) -> Any:
-        """:raises ValidationError: they come with no user but with a key, as of a token, that can be no user's."""
+        """:raises ValidationError: they come with a key, as of a token, that can be no user's, or with none."""
         try:
-            return self._user.pk if self._is_stored else learner_parser("pk", connections[self.using])(self._user.pk)
+            return learner_parser("pk", connections[self.using])(_key_of(self._user))
         except Refused as refused:
             raise ValidationError({"learner": [str(refused)]}) from None
 
@@ -78,12 +86,13 @@ class Caller:
     @cached_property
     def name(self) -> Any:
         """None if they have none."""
-        if not self._is_stored:
-            with suppress(ValidationError):
-                return self.names([self.pk]).get(self.pk)
-            return None
-        name = getattr(self._user, learner_field(self.field).attname)
-        return None if name == "" else name
+        field = learner_field(self.field)
+        if self._is_stored and not field.primary_key:
+            name = getattr(self._user, field.attname)
+            return None if name == "" else name
+        with suppress(ValidationError):
+            return self.pk if self._is_stored else self.names([self.pk]).get(self.pk)
+        return None
 
     def may_name(self, learner: object) -> bool:
         """Judged without looking for the learner, so that nobody learns who exists; None is the caller."""

@@ -10,7 +10,7 @@ from rest_framework.permissions import IsAuthenticated
 from rest_framework.response import Response
 
 from program_intent import api, conf
-from program_intent.data import Certainty, Intent
+from program_intent.data import Certainty, Intent, in_json
 from program_intent.read.parameters import written_to
 from program_intent.read.program import page_of_program
 from program_intent.rest_api.base import IntentsView
@@ -60,7 +60,7 @@ class ProgramLatestCertainView(ManyLearnersView):
         )
         # Every page answers for the moments of the first.
         moments = {"as_of": as_of.isoformat(), "known_at": (known_at or now).isoformat()}
-        following = None if last is None else link(query.request, after=last, **moments)
+        following = None if last is None else link(query.request, after=in_json(last), **moments)
         results = [intent for intent in intents if certainty in (None, intent.certainty)]
         answer = {"next": following, "results": results}
         return Response(ProgramIntentPageSerializer(answer, context={"learners": names}).data)
@@ -70,7 +70,8 @@ class ProgramCountsView(ManyLearnersView):
     @operation("program_counts", PROGRAM_IN_PATH, AS_OF, KNOWN_AT)
     def get(self, query: Query, program_uuid: UUID, as_of: datetime, known_at: datetime | None) -> Response:
         query.check()
-        return Response(api.count_latest_certain_intents_for_program(program_uuid, as_of=as_of, known_at=known_at))
+        counts = api.count_latest_certain_intents_for_program(program_uuid, as_of=as_of, known_at=known_at)
+        return Response({certainty.value: count for certainty, count in counts.items()})
 
 
 class LatestCertainQueryView(ManyLearnersView):

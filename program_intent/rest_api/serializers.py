@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from program_intent.data import FIELDS, Certainty, Clause, Intent, RunKind, in_utc
+from program_intent.data import FIELDS, Certainty, Clause, Intent, RunKind, in_json, in_utc
 
 CERTAINTIES = [each.value for each in Certainty]
 CLAUSES = [each.value for each in Clause]
@@ -21,7 +21,7 @@ class LearnerField(serializers.Field[Any, Any, Any, Any]):
     """The name of a learner, None if there is none; ``learners`` in the context has the names by primary key."""
 
     def to_representation(self, learner_id: Any) -> Any:
-        return self.context["learners"].get(learner_id)
+        return in_json(self.context["learners"].get(learner_id))
 
 
 @extend_schema_field(int | str)  # type: ignore[arg-type]
@@ -32,7 +32,7 @@ class LearnerKeyField(serializers.Field[Any, Any, Any, Any]):
         super().__init__(help_text="The user's primary key, by which erasures name the learner too.")
 
     def to_representation(self, learner_id: Any) -> Any:
-        return learner_id
+        return in_json(learner_id)
 
 
 class EnumField(serializers.ChoiceField):
@@ -63,7 +63,7 @@ class ProgramIntentSerializer(serializers.Serializer[Any]):
         """
         return {
             "id": intent.id,
-            "learner": self.context["learners"].get(intent.learner_id),
+            "learner": in_json(self.context["learners"].get(intent.learner_id)),
             "program_uuid": str(intent.program_uuid),
             "reason": intent.reason,
             "certainty": intent.certainty.value,
@@ -191,7 +191,7 @@ class ProgramIntentChangeSerializer(ProgramIntentSerializer):
     learner_id = LearnerKeyField()
 
     def to_representation(self, intent: Intent) -> dict[str, Any]:
-        return {**super().to_representation(intent), "learner_id": intent.learner_id}
+        return {**super().to_representation(intent), "learner_id": in_json(intent.learner_id)}
 
 
 class ProgramIntentChangesSerializer(serializers.Serializer[Any]):

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import format_number
 
 from program_intent import conf, engines
 from program_intent.engines.generic import column_of
@@ -166,6 +168,8 @@ def _parse_by_field(field: "models.Field[Any, Any]", connection: BaseDatabaseWra
         parsed = None if isinstance(value, bool | float) else field.to_python(value)
         field.run_validators(parsed)
         field.get_db_prep_value(parsed, connection)
+        if isinstance(field, models.DecimalField):  # 1.5 is told as the database gives it, so perhaps as 1.500
+            parsed = Decimal(str(format_number(parsed, field.max_digits, field.decimal_places)))
         hash(parsed)  # as a name is looked up by; a list or an object of JSON has none
         if isinstance(parsed, datetime):
             parsed.astimezone(UTC)  # which drivers and Django do, and cannot at the ends of time

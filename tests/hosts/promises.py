@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import timedelta
+from datetime import date, time, timedelta
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -14,6 +14,7 @@ from urllib.parse import unquote as unquote_url
 from uuid import uuid4
 
 import pytest
+import yaml
 from django.apps import apps
 from django.conf import settings
 from django.contrib.admin.utils import quote as admin_quote
@@ -52,9 +53,16 @@ from program_intent.validation.judge import NewIntent
 from program_intent.validation.learners import learner_parser
 from tests import builders
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, spelled, write_batch
+from tests.rest import YAMLRenderer
 
 HOST = settings.AUTH_USER_MODEL.split(".")[0]
-NOBODY: Any = {"uuid_user": uuid4(), "text_user": "nobody", "linked_user": "nobody", "inherited_user": 2**31 - 1}[HOST]
+NOBODY: Any = {
+    "uuid_user": uuid4(),
+    "text_user": "nobody",
+    "linked_user": "nobody",
+    "inherited_user": 2**31 - 1,
+    "decimal_user": Decimal("1234567890123.50"),
+}[HOST]
 
 NAMES_BY_TEXT = NOBODY == "nobody"
 
@@ -308,10 +316,66 @@ def test_a_retirement_forgets_a_learner_and_followers_know_them_by_the_key(learn
     assert read(ErasuresView, "/", caller) == [{"learner_id": told[0], "until": None}]
 
 
-def read(view: type[APIView], url: str, caller: Any, body: Any = None, **path: str) -> Any:
+NAMES = {
+    "badge": ("17", "17"),
+    "met": (MOMENT, "2022-04-12T08:30:00.123456Z"),
+    "score": (Decimal("1.5"), "1.500"),
+    "born": (date(2001, 2, 3), "2001-02-03"),
+    "rises": (time(4, 5, 6), "04:05:06"),
+}
+
+
+@pytest.mark.parametrize("names", ["pk", "username", *NAMES])
+def test_a_learner_is_told_over_rest_by_one_integer_or_text_which_is_taken_back(names: str) -> None:
+    if names != "pk" and not hasattr(get_user_model(), names):
+        pytest.skip(f"the users of {HOST} have no {names}")
+    value, expected = NAMES.get(names, (None, None))
+    learner = get_user_model()._default_manager.get(pk=make_user(**({names: value} if value else {})).pk)
+    row = make_row(program_uuid=str(PROGRAM), effective_timestamp=MOMENT.isoformat())
+    del row["learner"]
+    with override_settings(PROGRAM_INTENT={"LEARNER_LOOKUP_FIELD": names}):
+        name = read(ProgramIntentsView, "/", learner, row, status=201)["learner"]
+        assert name == (expected or json.loads(json.dumps(getattr(learner, names), default=str)))
+        for caller in (learner, make_user()):
+            tell_of(name, caller, {**row, "learner": name})
+        key = told_by(read(ChangesView, "/", caller), "learner_id")
+        assert asked(RetirementsView, "/", caller, {"learner": name}).status_code == 204
+    assert told_by(read(ErasuresView, "/", caller), "learner_id") == key
+    assert [erasure.learner_id for erasure in get_erasures()] == [learner.pk]
+
+
+def tell_of(name: Any, caller: Any, row: dict[str, Any]) -> None:
+    """Through each door that takes a name or tells it."""
+    asks = f"/?learner={quote(str(name))}&program_uuid={PROGRAM}"
+    answers = [
+        read(ProgramIntentsView, "/", caller, row),
+        read(ProgramIntentsView, "/", caller, [row]),
+        *(read(view, asks, caller) for view in (ProgramIntentsView, LatestCertainIntentsView, ExplainView)),
+        read(LatestCertainQueryView, "/", caller, {"learners": [name]}),
+        read(ProgramLatestCertainView, "/", caller, program_uuid=str(PROGRAM)),
+        read(ChangesView, "/", caller),
+    ]
+    assert [told_by(answer, "learner") for answer in answers] == [{name}] * len(answers)
+    after = f"/?after={quote(str(name))}"
+    assert read(ProgramLatestCertainView, after, caller, program_uuid=str(PROGRAM))["results"] == []
+
+
+def told_by(answer: Any, name: str) -> set[Any]:
+    """The values under the name, wherever in the answer."""
+    if isinstance(answer, list):
+        return {value for each in answer for value in told_by(each, name)}
+    if not isinstance(answer, dict):
+        return set()
+    return told_by(list(answer.values()), name) | ({answer[name]} if name in answer else set())
+
+
+def read(view: type[APIView], url: str, caller: Any, body: Any = None, status: int = 200, **path: str) -> Any:
+    """The answer in JSON, which is the same in YAML."""
     response = asked(view, url, caller, body, **path)
-    assert response.status_code == 200, response.data
-    return json.loads(response.render().content)
+    assert response.status_code == status, response.data
+    told = json.loads(response.render().content)
+    assert yaml.safe_load(YAMLRenderer().render(response.data)) == told
+    return told
 
 
 def asked(view: type[APIView], url: str, caller: Any, body: Any, **path: str) -> Any:
@@ -561,6 +625,32 @@ if HOST == "text_user" and apps.is_installed("django.contrib.admin"):
         make_intent(learner=make_user(key="ada"))
         shown = learner_context(RequestFactory().get("/"), "ADA")
         assert (shown["learner"], shown["answers"], shown["history"].intents) == ("ADA", [], [])
+
+
+if HOST == "decimal_user":
+
+    @pytest.mark.parametrize("sent", ["1234567.50", "1234567.5", "1.2345675E+6"])
+    def test_a_decimal_key_is_told_in_one_spelling_however_it_is_sent(learner: Any, sent: str) -> None:
+        other = make_user(key=Decimal("1234567.5"))
+        row = make_row(program_uuid=str(PROGRAM), effective_timestamp=MOMENT.isoformat(), learner=sent)
+        told = read(ProgramIntentsView, "/", learner, row, status=201)
+        assert told["learner"] == "1234567.50"
+        tell_of(told["learner"], learner, row)
+        assert told_by(read(ProgramIntentsView, f"/?learner={quote(sent)}", learner), "learner") == {told["learner"]}
+        assert told_by(read(LatestCertainQueryView, "/", learner, {"learners": [sent]}), "learner") == {told["learner"]}
+        assert record_intent(**make_row(learner=sent))[0].as_dict()["learner_id"] == told["learner"]
+        assert [intent.learner for intent in ProgramIntent.objects.all()] == [other]
+
+    def test_a_float_is_no_decimal_key() -> None:
+        (outcome,) = record_intents([make_row(learner=float(make_user().pk))])
+        assert set(outcome.errors) == {"learner"}
+
+    @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite keeps 15 digits")
+    def test_a_decimal_key_of_more_digits_than_a_float_has_is_told_whole() -> None:
+        learner = make_user(key=Decimal("123456789012345678.91"))
+        row = make_row(program_uuid=str(PROGRAM), effective_timestamp=MOMENT.isoformat(), learner=str(learner.pk))
+        assert read(ProgramIntentsView, "/", learner, row, status=201)["learner"] == "123456789012345678.91"
+        tell_of("123456789012345678.91", learner, row)
 
 
 if HOST == "uuid_user":

@@ -11,7 +11,7 @@ from django.db import router, transaction
 from django.utils import timezone
 
 from program_intent import conf
-from program_intent.data import Erasure, in_utc
+from program_intent.data import Erasure, in_json, in_utc
 from program_intent.exceptions import printable
 from program_intent.management import outputs
 from program_intent.management.options import (
@@ -140,7 +140,7 @@ def _erased(work: Callable[[], Erasure], dry_run: bool) -> dict[str, Any]:
     except Refused:  # since they were looked up
         raise CommandError("Several users bear a name by now: run it again.") from None
     until = erasure.until and in_utc(erasure.until.astimezone(UTC))
-    return {"learner_id": _plain(erasure.learner_id), "intents": erasure.intents, "until": until}
+    return {"learner_id": in_json(erasure.learner_id), "intents": erasure.intents, "until": until}
 
 
 def _lift(options: dict[str, Any]) -> Iterator[Work]:
@@ -151,7 +151,7 @@ def _lift(options: dict[str, Any]) -> Iterator[Work]:
 
 
 def _lifted(key: Any, work: Callable[[], bool], dry_run: bool) -> dict[str, Any]:
-    return {"learner_id": _plain(key), "lifted": _undone(work) if dry_run else work()}
+    return {"learner_id": in_json(key), "lifted": _undone(work) if dry_run else work()}
 
 
 def _again(options: dict[str, Any]) -> Iterator[Work]:
@@ -178,10 +178,6 @@ def _undone(work: Callable[[], T]) -> T:
         done = work()
         transaction.set_rollback(True, using=using)
     return done
-
-
-def _plain(key: Any) -> Any:
-    return key if key is None or isinstance(key, int) else str(key)
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

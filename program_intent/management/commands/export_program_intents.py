@@ -4,7 +4,6 @@ import csv
 import json
 import secrets
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -14,7 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import router
 
 from program_intent import conf
-from program_intent.data import RunSummary, in_utc
+from program_intent.data import RunSummary, in_json, in_utc
 from program_intent.exceptions import LoadError
 from program_intent.management import outputs
 from program_intent.management.options import (
@@ -108,7 +107,7 @@ def _of_learner(text: str, field: str, using: str) -> dict[str, Any]:
     named = {} if learners.are_named_by_key else {field: name}
     called = {"pk": key, **names_borne(key, using=using)} if key is not None else {}
     return {
-        "learner": {"learner_id": _plain(key), **{each: _plain(value) for each, value in named.items()}},
+        "learner": {"learner_id": in_json(key), **{each: in_json(value) for each, value in named.items()}},
         "intents": [{**each.as_dict(), "run": told[runs[each.id]] if each.id in runs else None} for each in intents],
         "rejected": _rejected({**called, **named}.items(), using),
         "erasures": _erasures_of_name(field, name, using) if key is None else _erasures(key, using),
@@ -123,23 +122,17 @@ def _run(run: RunSummary) -> dict[str, Any]:
 def _rejected(names: Names, using: str) -> list[dict[str, Any]]:
     found = RejectedIntent.objects.using(using).in_bulk(list(rejected_of(names, using=using)))
     columns = [field.name for field in RejectedIntent._meta.concrete_fields if field.name not in _HIDDEN]
-    return [{name: _plain(getattr(row, name)) for name in columns} for row in found.values()]
+    return [{name: in_json(getattr(row, name)) for name in columns} for row in found.values()]
 
 
 def _erasures(key: Any, using: str) -> list[dict[str, Any]]:
     columns = {"erased": "erased", "intents": "intents", "until": "key_until"}
     found = ErasedLearner.objects.using(using).filter(pk=key)
-    return [{name: _plain(getattr(each, column)) for name, column in columns.items()} for each in found]
+    return [{name: in_json(getattr(each, column)) for name, column in columns.items()} for each in found]
 
 
 def _erasures_of_name(field: str, name: Any, using: str) -> list[dict[str, Any]]:
-    return [{"until": _plain(until)} for until in ErasedNames(field, using=using).until([name]).values()]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return in_utc(value.astimezone(UTC))
-    return value if value is None or isinstance(value, int) else str(value)
+    return [{"until": in_json(until)} for until in ErasedNames(field, using=using).until([name]).values()]
 
 
 def _as_json(told: dict[str, Any]) -> str:
