@@ -21,8 +21,10 @@ ON_SERVERS = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite ha
     [
         "uuid_user",
         "text_user",
-        "decimal_user",
-        *(pytest.param(host, marks=pytest.mark.slow) for host in ("linked_user", "inherited_user", "renamed")),
+        *(
+            pytest.param(host, marks=pytest.mark.slow)
+            for host in ("decimal_user", "linked_user", "inherited_user", "renamed")
+        ),
         pytest.param("latin1", marks=[ON_SERVERS, pytest.mark.slow]),
     ],
 )
