@@ -40,6 +40,11 @@ def key_field(name: str) -> "models.Field[Any, Any]":
     return column_of(learner_field(name))
 
 
+def key_of(user: models.Model) -> Any:
+    """The primary key of a user; of a child of the user model with a key of its own, the one it has as a user."""
+    return getattr(user, get_user_model()._meta.pk.attname)
+
+
 def field_meant(name: str) -> str:
     """The field of the user model that a column named ``learner``, ``user_id`` or ``lms_user_id`` holds.
 
