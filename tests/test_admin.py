@@ -21,9 +21,9 @@ from django.utils import timezone
 from program_intent.admin import ProgramIntentAdmin, pages, timeline
 from program_intent.admin import learner as learner_page
 from program_intent.data import Certainty
-from program_intent.models import ProgramIntent
+from program_intent.models import ErasedLearner, ProgramIntent
 from tests.builders import MOMENT, PROGRAM, make_intent, make_user, store_history
-from tests.urls import support
+from tests.urls import own, support
 from tests.work import analyze, execute, grew, work_of
 
 pytestmark = pytest.mark.django_db
@@ -883,6 +883,62 @@ def test_an_admin_of_users_without_fieldsets_has_the_link_once(admin_client: Cli
     for name, value in (("fieldsets", None), ("fields", None), ("filter_horizontal", ())):
         monkeypatch.setattr(user_admin, name, value)
     assert admin_client.get(f"{SUPPORT_USERS}{ann.pk}/change/").content.decode().count("Answers and history") == 1
+
+
+# A host's own admin of intents
+
+OWN_LIST, OWN_USERS = "/own/program_intent/programintent/", "/own/auth/user/"
+
+
+def test_an_own_admin_of_intents_has_the_pages_of_django_and_changes_nothing(admin_client: Client) -> None:
+    intent = make_intent()
+    make_intent()
+    assert "2 program intents" in admin_client.get(OWN_LIST).content.decode()
+    page = admin_client.get(f"{OWN_LIST}{intent.pk}/change/").content.decode()
+    assert "BUNDLE_PURCHASE" in page
+    for absent in ("timeline", 'name="_save"', 'class="deletelink"'):
+        assert absent not in page
+    for path in ("add/", f"{intent.pk}/delete/"):
+        assert admin_client.get(OWN_LIST + path).status_code == 403
+        assert admin_client.post(OWN_LIST + path, {"post": "yes"}).status_code == 403
+    assert admin_client.post(f"{OWN_LIST}{intent.pk}/change/", {"reason": "OTHER"}).status_code == 403
+    admin_client.post(OWN_LIST, {"action": "delete_selected", "_selected_action": [intent.pk], "post": "yes"})
+    assert [each.reason for each in ProgramIntent.objects.all()] == ["BUNDLE_PURCHASE"] * 2
+
+
+def test_an_own_admin_of_another_table_has_the_page_of_django(admin_client: Client) -> None:
+    ErasedLearner.objects.create(pk=make_user().pk, erased=MOMENT)
+    page = admin_client.get(f"/own/program_intent/erasedlearner/{ErasedLearner.objects.get().pk}/change/")
+    assert "historylink" in page.content.decode()
+
+
+@pytest.mark.parametrize("by_action", [False, True], ids=["page", "action"])
+def test_an_own_admin_of_intents_does_not_stop_who_may_from_deleting_a_user(
+    client_who_deletes_users: Client, by_action: bool
+) -> None:
+    ann, kept = make_intent().learner, make_intent()
+    path = OWN_USERS if by_action else f"{OWN_USERS}{ann.pk}/delete/"
+    data = {"action": "delete_selected", "_selected_action": [ann.pk]} if by_action else {}
+    assert client_who_deletes_users.post(path, {**data, "post": "yes"}).status_code == 302
+    assert not User.objects.filter(pk=ann.pk).exists()
+    assert [intent.pk for intent in ProgramIntent.objects.all()] == [kept.pk]
+
+
+def test_the_page_of_a_user_has_no_link_where_no_page_of_learners_is(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_user = f"{OWN_USERS}{make_user().pk}/change/"
+    page = admin_client.get(of_user)
+    assert page.status_code == 200
+    assert "Answers and history" not in page.content.decode()
+    # As where a host names the link among its own fields.
+    user_admin = own.get_model_admin(User)
+    monkeypatch.setattr(user_admin, "readonly_fields", ["program_intents_link"])
+    monkeypatch.setattr(user_admin, "list_display", ["username", "program_intents_link"])
+    for path in (of_user, OWN_USERS):
+        page = admin_client.get(path)
+        assert page.status_code == 200
+        assert "Answers and history" not in page.content.decode()
 
 
 # A host's inline

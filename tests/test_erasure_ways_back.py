@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,8 @@ from program_intent import api
 from program_intent.data import FIELDS, LoadReport, RunKind
 from program_intent.intake.events import Meant, Stored
 from program_intent.intake.sync import Sync
-from program_intent.models import Checkpoint, ErasedLearner, ProgramIntent, RejectedIntent, Run
+from program_intent.models import Checkpoint, ErasedLearner, ErasedName, ProgramIntent, RejectedIntent, Run
+from program_intent.store.erase import erase_name
 from program_intent.store.rejected import forget_rejected_of_erased
 from tests.builders import MOMENT, PROGRAM, make_row, make_user
 from tests.reports import HEADER, load
@@ -268,3 +269,126 @@ def test_what_was_refused_of_a_learner_goes_with_the_erasure_however_it_names_th
     assert set(RejectedIntent.objects.values_list("learner", flat=True)) == {"alicea", str(other.pk)}
     call_command("retry_rejected_program_intents", stdout=StringIO())
     assert {intent.learner_id for intent in ProgramIntent.objects.all()} <= {other.pk}
+
+
+# Fixtures of the erasures themselves
+
+FAR = datetime(2094, 1, 1, 12, 30, 0, 123456, tzinfo=UTC)
+by_kind = pytest.mark.parametrize("kind", ["json", "xml"])
+
+
+def dumped(fixture: Path) -> str:
+    tables = ("program_intent.erasedlearner", "program_intent.erasedname")
+    call_command("dumpdata", *tables, format=fixture.suffix[1:], output=str(fixture), verbosity=0)
+    return str(fixture)
+
+
+def loaded(fixture: str) -> None:
+    call_command("loaddata", fixture, verbosity=0)
+
+
+def erased() -> list[tuple[Any, ...]]:
+    return [row for model in (ErasedLearner, ErasedName) for row in model._base_manager.order_by("pk").values_list()]
+
+
+def status_of(learner: Any, field: str, moment: datetime) -> str:
+    (outcome,) = api.record_intents([make_row(learner=learner, effective_timestamp=moment)], learner_field=field)
+    return outcome.status
+
+
+def statuses_of(user: User, moment: datetime) -> set[str]:
+    return {status_of(getattr(user, field), field, moment) for field in NAMES}
+
+
+@by_kind
+def test_an_older_fixture_of_erasures_makes_none_of_them_weaker(tmp_path: Path, kind: str) -> None:
+    retired, later = alice(), make_user()
+    for user in (retired, later):
+        api.erase_learner(user, by="before")
+    fixture = dumped(tmp_path / f"erased.{kind}")
+    api.erase_learner(retired, retired=True, by="after")
+    api.record_intent(**make_row(learner=later, effective_timestamp=FAR))
+    api.erase_learner(later, by="after")
+    before, listed = erased(), api.get_erasures(since=timezone.now() - timedelta(hours=1))
+    loaded(fixture)
+    assert erased() == before
+    assert api.get_erasures(since=timezone.now() - timedelta(hours=1)) == listed
+    assert status_of(retired.pk, "pk", FAR) == "rejected"
+    assert statuses_of(later, FAR) == {"rejected"}
+
+
+@by_kind
+def test_a_newer_fixture_of_erasures_makes_them_stronger(tmp_path: Path, kind: str) -> None:
+    retired, later = alice(), make_user()
+    for user in (retired, later):
+        api.erase_learner(user, by="before")
+    older = dumped(tmp_path / "older.xml")
+    api.erase_learner(retired, retired=True, by="after")
+    api.record_intent(**make_row(learner=later, effective_timestamp=FAR))
+    api.erase_learner(later, by="after")
+    fixture = dumped(tmp_path / f"erased.{kind}")
+    ErasedLearner.objects.all().delete()
+    loaded(older)
+    loaded(fixture)
+    assert set(ErasedLearner.objects.values_list("intents", "by")) == {(0, "after"), (1, "after")}
+    assert status_of(retired.pk, "pk", FAR) == "rejected"
+    assert statuses_of(later, FAR) == {"rejected"}
+
+
+@by_kind
+@pytest.mark.parametrize("moment", [FAR, FAR.replace(microsecond=0)], ids=["microseconds", "seconds"])
+def test_a_fixture_that_tells_of_the_erasures_that_are_stored_changes_none(
+    tmp_path: Path, kind: str, moment: datetime
+) -> None:
+    user = alice()
+    api.record_intent(**make_row(learner=user, effective_timestamp=moment))
+    api.erase_learner(user)
+    before = erased()
+    loaded(dumped(tmp_path / f"erased.{kind}"))
+    assert erased() == before
+
+
+@by_kind
+def test_what_a_fixture_brings_into_an_empty_table_forgets_nothing_less(tmp_path: Path, kind: str) -> None:
+    """JSON cuts times to milliseconds: a millisecond more at most, and no more where that is dumped anew."""
+    user = alice()
+    api.record_intent(**make_row(learner=user, effective_timestamp=FAR))
+    api.erase_learner(user)
+    since = ErasedLearner.objects.get().erased
+    for _ in range(2):
+        fixture = dumped(tmp_path / f"erased.{kind}")
+        ErasedLearner.objects.all().delete()
+        loaded(fixture)
+        assert statuses_of(user, FAR) == {"rejected"}
+        assert [each.learner_id for each in api.get_erasures(since=since)] == [user.pk]
+    assert statuses_of(user, FAR.replace(microsecond=124000)) == {"created", "duplicate"}
+
+
+@by_kind
+def test_a_name_that_was_erased_since_keeps_its_row_where_a_fixture_has_another_of_that_number(
+    tmp_path: Path, kind: str
+) -> None:
+    """As where a database was restored, and somebody erased, before who was erased meanwhile was loaded."""
+    names = ["before", "meanwhile", "since"]
+    for name in names[:2]:
+        erase_name("username", name, using="default")
+    fixture = dumped(tmp_path / f"erased.{kind}")
+    number = ErasedName.objects.latest("pk").pk
+    ErasedName.objects.filter(pk=number).delete()
+    erase_name("username", "since", using="default")
+    ErasedName.objects.filter(pk=ErasedName.objects.latest("pk").pk).update(id=number)
+    loaded(fixture)
+    loaded(fixture)
+    assert ErasedName.objects.count() == 3
+    for name in names:
+        make_user(username=name)
+        assert status_of(name, "username", MOMENT) == "rejected"
+
+
+def test_a_dump_tells_who_was_erased_before_any_intent_so_that_each_is_judged_by_it(tmp_path: Path) -> None:
+    api.erase_learner(alice())
+    api.record_intent(**make_row(learner=make_user()))
+    fixture = tmp_path / "all.json"
+    call_command("dumpdata", "auth.user", "program_intent", output=str(fixture), verbosity=0)
+    models = [row["model"] for row in json.loads(fixture.read_text())]
+    assert models.index("program_intent.erasedlearner") < models.index("program_intent.programintent")

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from program_intent.admin.learner import key_of
-from program_intent.admin.readonly import ReadOnlyIntents
+from program_intent.admin.readonly import NO_HISTORY, ReadOnlyIntents
 from program_intent.models import ErasedLearner
 from program_intent.read.parameters import written_to
 
@@ -15,6 +15,7 @@ from program_intent.read.parameters import written_to
 @admin.register(ErasedLearner)
 class ErasedLearnerAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for the type checker only
     actions = None
+    change_form_template = NO_HISTORY
     fields = readonly_fields = list_display = ("key", "erased", "until", "intents", "by")
     ordering = ("-erased",)
     show_facets = admin.ShowFacets.NEVER

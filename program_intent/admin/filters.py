@@ -29,7 +29,7 @@ class Input(NamedTuple):
 class InputFilter(admin.ListFilter):
     """A filter to type into: a list of the values there are would read the whole table."""
 
-    template = "admin/program_intent/programintent/input_filter.html"
+    template = "program_intent/admin/programintent/input_filter.html"
     parameter_name: str  # read by admin themes, not by Django
     inputs: tuple[Input, ...]
 

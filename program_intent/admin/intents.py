@@ -1,7 +1,7 @@
 """The admin's pages of intents: they show everything and change nothing."""
 
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from program_intent.admin import timeline
 from program_intent.admin.filters import EffectiveFilter, InputFilter, ReasonFilter, RunFilter, among_those_of_run
-from program_intent.admin.learner import forget_context, key_of, learner_context
+from program_intent.admin.learner import forget_context, key_of, learner_context, page_name
 from program_intent.admin.pages import COUNT_VAR, IntentChangeList, UncountedPaginator, bounded, search_help, sought_by
 from program_intent.admin.readonly import ReadOnlyIntents
 from program_intent.api import erase_learner, explain_latest_certain_intent
@@ -49,6 +49,8 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
     """
 
     actions = None  # nor any that a host adds for all models
+    change_form_template = "program_intent/admin/programintent/change_form.html"
+    change_list_template = "program_intent/admin/programintent/change_list.html"
     fields = readonly_fields = (
         "id",
         "learner",
@@ -81,13 +83,6 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
     def created_time(self, intent: ProgramIntent) -> SafeString:
         return _time(intent.created)
 
-    def has_delete_permission(self, request: HttpRequest, obj: ProgramIntent | None = None) -> bool:
-        """Whoever may delete a user may delete that user's intents with them: the user's admin asks about each.
-
-        Nothing else comes of it: this admin has no delete button, page or action.
-        """
-        return obj is not None
-
     def get_urls(self) -> list[URLPattern]:
         views = (
             ("forget", "learner/<path:key>/forget/", self.forget_view),
@@ -95,7 +90,7 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
         )
         return [
             *(
-                path(route, self.admin_site.admin_view(view), name=f"program_intent_programintent_{name}")
+                path(route, self.admin_site.admin_view(view), name=page_name(self.opts, name))
                 for name, route, view in views
             ),
             *super().get_urls(),
@@ -120,26 +115,12 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
             return self._page(request, "forget", context)
         erasure = erase_learner(learner, by=str(request.user.get_username())[:LONGEST_BY])
         messages.success(request, _told(erasure))
-        return redirect(f"{self.admin_site.name}:program_intent_programintent_learner", key=key)
+        return redirect(f"{self.admin_site.name}:{page_name(self.opts, 'learner')}", key=key)
 
     def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
         request.current_app = self.admin_site.name
         context = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, **context}
-        return TemplateResponse(request, f"admin/program_intent/programintent/{name}.html", context)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> NoReturn:
-        raise PermissionDenied
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "show_delete": False})
+        return TemplateResponse(request, f"program_intent/admin/programintent/{name}.html", context)
 
     def render_change_form(
         self,
@@ -193,7 +174,7 @@ class ProgramIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[typ
 
 def _time(moment: datetime) -> SafeString:
     """Whole, because the microsecond tells two intents apart."""
-    return render_to_string("admin/program_intent/programintent/time.html", {"moment": moment})
+    return render_to_string("program_intent/admin/programintent/time.html", {"moment": moment})
 
 
 def _told(erasure: Erasure) -> str:

@@ -63,6 +63,11 @@ def forget_context(key: Any) -> dict[str, Any]:
     }
 
 
+def page_name(opts: Any, page: str) -> str:
+    """What a page of a model's admin is called, as by Django and its ``admin_urlname``."""
+    return f"{opts.app_label}_{opts.model_name}_{page}"
+
+
 def key_of(text: str, using: str) -> Any:
     """The primary key that a part of an address means.
 

@@ -56,6 +56,7 @@ class UncountedPaginator(Paginator):  # type: ignore[type-arg]  # generic for th
 class IntentChangeList(ChangeList):
     """Knows the program that the search names, and its learners per certainty if they are few or were asked for."""
 
+    is_uncounted = True  # asked by the template that Django takes for the pages of every admin of intents
     program: UUID | None = None
     counts: dict[Certainty, int] | None = None
 

@@ -1,7 +1,6 @@
 """The admin's pages of runs, each run's intents one click away, and of what sources brought and was refused."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.contrib import admin
 from django.template.defaultfilters import filesizeformat
@@ -10,7 +9,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from program_intent.admin.readonly import ReadOnlyIntents
+from program_intent.admin.readonly import NO_HISTORY, ReadOnlyIntents
 from program_intent.data import FIELDS
 from program_intent.models import RejectedIntent, Run
 
@@ -20,6 +19,7 @@ class RunAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # 
     """A run is one row however much it brought, so Django's own list will do."""
 
     actions = None
+    change_form_template = NO_HISTORY
     fields = readonly_fields = (
         "id",
         "kind",
@@ -85,14 +85,11 @@ class RunAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # 
             return text
         return format_html('<a href="{}?run={}">{}</a>', url, run.pk, text)
 
-    def change_view(self, *args: Any, **kwargs: Any) -> Any:
-        kwargs["extra_context"] = {**(kwargs.get("extra_context") or {}), "show_delete": False}
-        return super().change_view(*args, **kwargs)
-
 
 @admin.register(RejectedIntent)
 class RejectedIntentAdmin(ReadOnlyIntents, admin.ModelAdmin):  # type: ignore[type-arg]  # generic for the type checker only
     actions = None
+    change_form_template = NO_HISTORY
     list_display = ("id", "source", *FIELDS, "error", "last_seen")
     list_filter = ("source",)
     ordering = ("-pk",)

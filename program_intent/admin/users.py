@@ -1,19 +1,22 @@
 """What a host adds to its admin of users."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten_fieldsets, quote
 from django.db.models import Model
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from program_intent.admin.learner import page_name
 from program_intent.models import ProgramIntent
+from program_intent.validation.learners import key_of
 
 if TYPE_CHECKING:  # generic for the type checker only
     ModelAdmin = admin.ModelAdmin[Any]
@@ -28,7 +31,7 @@ class ProgramIntentsLink(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
-        return (*fields, LINK) if obj and self._may_view_intents(request) else fields
+        return (*fields, LINK) if obj and self._may_view_intents(request) and self._page_of(obj) else fields
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
@@ -37,14 +40,21 @@ class ProgramIntentsLink(ModelAdmin):
         return [*fieldsets, (_("Program intents"), {"fields": (LINK,)})]
 
     @admin.display(description=_("Program intents"))
-    def program_intents_link(self, user: Model) -> SafeString:
-        url = reverse(f"{self.admin_site.name}:program_intent_programintent_learner", args=[quote(user.pk)])
-        return format_html('<a href="{}">{}</a>', url, _("Answers and history"))
+    def program_intents_link(self, user: Model) -> SafeString | str:
+        page = self._page_of(user)
+        return format_html('<a href="{}">{}</a>', page, _("Answers and history")) if page else ""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Intents are counted in the summary and not listed: they are many, and not everybody may view them."""
         listed, *others = super().get_deleted_objects(objs, request)
         return [*_without_intents(listed)], *others
+
+    def _page_of(self, user: Model) -> str | None:
+        """The learner's, which a host's own admin of intents may not have."""
+        name = f"{self.admin_site.name}:{page_name(ProgramIntent._meta, 'learner')}"
+        with suppress(NoReverseMatch):
+            return reverse(name, args=[quote(key_of(user))])
+        return None
 
     def _may_view_intents(self, request: HttpRequest) -> bool:
         site = self.admin_site

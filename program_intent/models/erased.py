@@ -1,10 +1,16 @@
 """Who was erased, so that nothing brings back what is to be forgotten."""
 
+from datetime import timedelta
+from typing import Any
+
 from django.conf import settings
-from django.db import models
+from django.db import connections, models
+from django.db.models.signals import pre_save
+from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from program_intent.models.fields import CodePointCharField
+from program_intent.validation.times import is_told
 from program_intent.validation.values import LONGEST_BY
 
 
@@ -37,6 +43,16 @@ class ErasedLearner(models.Model):
     def __str__(self) -> str:
         return f"#{self.pk}"
 
+    def strengthen(self, using: str) -> None:
+        """Take over from the stored row what is stronger there."""
+        stored = _rows(ErasedLearner, using).filter(pk=self.pk).first()
+        is_for_ever = stored and stored.key_until is None
+        self.key_until = None if is_for_ever else _latest(self, "key_until", stored)
+        self.erased = _latest(self, "erased", stored)
+        if stored:
+            self.intents = max(self.intents, stored.intents)
+            self.by = stored.by if self.erased == stored.erased else self.by
+
 
 class ErasedName(models.Model):
     """What an erased learner was called, as a keyed hash: whoever reads the table learns no name.
@@ -64,3 +80,40 @@ class ErasedName(models.Model):
 
     def __str__(self) -> str:
         return f"#{self.pk}"
+
+    def strengthen(self, using: str) -> None:
+        """Take over from the stored row of the same name what is stronger there; another's keeps its number."""
+        rows = _rows(ErasedName, using)
+        stored = rows.filter(erased_id=self.erased_id, field=self.field, hash=self.hash).first()
+        if stored:
+            self.pk = stored.pk
+        elif rows.filter(pk=self.pk).exists():
+            self.pk = 1 + ErasedName.objects.using(using).latest("pk").pk
+        self.until = _latest(self, "until", stored)
+
+
+def _rows(model: type[models.Model], using: str) -> "models.QuerySet[Any]":
+    """Kept from those who erase meanwhile, where the fixture is loaded in a transaction."""
+    rows = model._base_manager.using(using)
+    return rows.select_for_update() if connections[using].in_atomic_block else rows
+
+
+def _latest(told: models.Model, name: str, stored: models.Model | None) -> Any:
+    """The later moment; of one that JSON may have cut to milliseconds, the last that it may have been."""
+    field: Any = told._meta.get_field(name)
+    moment, before = field.get_prep_value(getattr(told, name)), stored and getattr(stored, name)
+    if moment is None:  # for ever
+        return None
+    if is_told(before, moment):
+        return before
+    if moment.microsecond % 1000 == 0:
+        moment += timedelta(microseconds=999)
+    return max(moment, before or moment)
+
+
+@receiver(pre_save, sender=ErasedLearner)
+@receiver(pre_save, sender=ErasedName)
+def only_strengthen(instance: ErasedLearner | ErasedName, raw: bool, using: str, **kwargs: Any) -> None:
+    """A fixture may be older than what is stored, or JSON, which cuts times: nothing is forgotten less after it."""
+    if raw:
+        instance.strengthen(using)

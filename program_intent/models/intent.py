@@ -1,7 +1,6 @@
 """The record, and the doors that keep it append-only."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -20,7 +19,7 @@ from program_intent.models.fields import CodePointCharField
 from program_intent.models.run import Run
 from program_intent.validation.judge import Judge, NewIntent
 from program_intent.validation.learners import unknown_learner
-from program_intent.validation.times import parse_timestamp
+from program_intent.validation.times import is_told, parse_timestamp
 from program_intent.validation.values import Refused, shown
 
 # All but the primary key.
@@ -170,7 +169,7 @@ class ProgramIntent(models.Model):
             )
         told = (*judged, created, self.run_id)
         stored = ProgramIntent._base_manager.using(using).filter(pk=self.pk).values_list(*_CARRIED).first()
-        if stored and not all(map(_is_told, stored, told)):
+        if stored and not all(map(is_told, stored, told)):
             raise AppendOnlyError("save() of a stored intent")
         self._carry(stored or told)
 
@@ -195,13 +194,6 @@ class ProgramIntent(models.Model):
 
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise AppendOnlyError("delete()")
-
-
-def _is_told(stored: Any, told: Any) -> bool:
-    """Whether a fixture tells what is stored; in JSON, Django cuts times to milliseconds."""
-    return told == stored or (
-        isinstance(stored, datetime) and told == stored.replace(microsecond=stored.microsecond // 1000 * 1000)
-    )
 
 
 def engine_of(using: str) -> engines.Engine:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
 
 from program_intent.validation.values import LONGEST, Refused, shown
 
@@ -84,3 +85,10 @@ def _localize(moment: datetime, zone: tzinfo, value: object) -> datetime:
 def as_python_reads(text: str) -> str:
     """The text of one time or of many, without what ``datetime.fromisoformat`` does not read."""
     return text.upper().replace("UTC", "Z").replace(" Z", "Z").replace(" +", "+").replace(" -", "-")
+
+
+def is_told(stored: Any, told: Any) -> bool:
+    """Whether a fixture tells what is stored; in JSON, Django cuts times to milliseconds."""
+    return told == stored or (
+        isinstance(stored, datetime) and told == stored.replace(microsecond=stored.microsecond // 1000 * 1000)
+    )

@@ -1,6 +1,7 @@
-"""What a host's own subclasses of the record cannot do; test_custom_user.py runs it."""
+"""What a host's own subclasses of the record cannot do, and their pages; test_custom_user.py runs it."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -10,12 +11,13 @@ import pytest
 from django.core import serializers
 from django.core.management import call_command
 from django.db import transaction
+from django.test import Client
 from django.utils import timezone
 
 from program_intent.exceptions import AppendOnlyError, InvalidIntent
 from program_intent.models import ErasedLearner, ProgramIntent
 from tests.builders import MOMENT, make_row, make_user
-from tests.hosts.own_intents.models import ChildIntent, ProxyIntent
+from tests.hosts.own_intents.models import ChildIntent, ProxyIntent, Student
 
 pytestmark = pytest.mark.django_db
 
@@ -121,3 +123,25 @@ def test_a_new_row_is_judged_and_written_now(model: Any) -> None:
 def test_deleting_a_user_takes_the_intents_along(stored: Any) -> None:
     stored.learner.delete()
     assert (table(), list(ChildIntent.objects.all())) == ([], [])
+
+
+def test_the_admin_of_a_proxy_has_pages_of_its_own_for_learners(admin_client: Client) -> None:
+    intent = ProxyIntent.objects.create(**make_row(learner=make_user()))
+    pages, learner = "/own/own_intents/proxyintent/", f"learner/{intent.learner_id}/"
+    for path in ("", f"{intent.pk}/change/", learner, f"{learner}forget/"):
+        page = admin_client.get(pages + path)
+        assert page.status_code == 200
+        assert "/own/program_intent/programintent/" not in page.content.decode().partition('id="content"')[2]
+    response = admin_client.post(f"{pages}{learner}forget/")
+    assert (response.status_code, response.headers["Location"]) == (302, pages + learner)
+    assert table() == []
+
+
+def test_the_page_of_a_child_of_the_user_model_leads_to_the_user_that_it_is(admin_client: Client) -> None:
+    make_user()
+    student = Student.objects.create(username="student")
+    assert student.pk != student.id
+    page = admin_client.get(f"/own/own_intents/student/{student.pk}/change/").content.decode()
+    (link,) = re.findall(r'<a href="([^"]+)">Answers and history', page)
+    assert link == f"/own/program_intent/programintent/learner/{student.id}/"
+    assert "Intents of student" in admin_client.get(link).content.decode()

@@ -1,3 +1,4 @@
+from django.contrib.auth.models import User
 from django.db import models
 
 from program_intent.models import ProgramIntent
@@ -10,3 +11,10 @@ class ProxyIntent(ProgramIntent):
 
 class ChildIntent(ProgramIntent):
     note = models.TextField()
+
+
+class Student(User):
+    """Its primary key is another number than that of the user it is."""
+
+    sid = models.BigAutoField(primary_key=True)
+    user = models.OneToOneField(User, models.CASCADE, parent_link=True)
