@@ -55,6 +55,7 @@ class Size(NamedTuple):
 
 FULL = Size(erased=200, deleted=200, seconds=15)
 SMALL = Size(erased=40, deleted=40, seconds=8)
+TINY = Size(erased=16, deleted=16, seconds=3)
 
 
 def rows_of(learner: int) -> Iterator[Row]:
@@ -228,8 +229,8 @@ not_on_postgresql = pytest.mark.skipif(connection.vendor == "postgresql", reason
     ("isolation", "size"),
     [
         pytest.param(None, SMALL, marks=not_on_postgresql, id="small"),
-        pytest.param(4, SMALL, marks=only_on("postgresql", "psycopg's number of it"), id="serializable"),
-        pytest.param("repeatable read", SMALL, marks=only_on("mysql", "Django's name of it"), id="repeatable read"),
+        pytest.param(4, TINY, marks=only_on("postgresql", "psycopg's number of it"), id="serializable"),
+        pytest.param("repeatable read", TINY, marks=only_on("mysql", "Django's name of it"), id="repeatable read"),
         pytest.param(None, FULL, marks=only_on("postgresql", "it takes minutes: once"), id="full"),
     ],
     indirect=["isolation"],
