@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import os
+import re
 import sys
 import tarfile
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from django.db import OperationalError, models
 from django.test import override_settings
 
 from program_intent.management.commands import load_program_intents
-from program_intent.models import ProgramIntent
+from program_intent.models import ProgramIntent, Run
 from program_intent.store.batches import PreparedRows
 from program_intent.validation.learners import field_meant
 from tests.builders import make_user
@@ -487,6 +488,11 @@ def tar(content: bytes) -> bytes:
             gzip.compress(HEADER.encode())[:-12],
             "breaks off after line 0: Compressed file ended before the end-of-stream marker was reached.",
         ),
+        (
+            "bad.csv.gz",
+            gzip.compress(f"{HEADER}\n{make_row()}\n".encode()) + b"more",
+            "is damaged (Not a gzipped file (b'mo')): get it again.",
+        ),
     ],
 )
 def test_nothing_is_written_if_any_report_cannot_be_opened_or_has_a_bad_header(
@@ -564,6 +570,46 @@ def test_a_broken_file_also_stops_the_files_after_it(report: Path, tmp_path: Pat
         f"{path}: breaks off after line 2: Compressed file ended before the end-of-stream marker was reached.",
     )
     assert [row.learner_id for row in stored()] == [3]
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_a_bit_that_flipped_in_a_gzip_file_stores_no_intent_that_nobody_had(
+    report: Path, tmp_path: Path, dry_run: bool
+) -> None:
+    path, counts = tmp_path / "damaged.csv.gz", tmp_path / "report.json"
+    path.write_bytes(flipped())
+    loaded = load(report, path, "--report", counts, dry_run=dry_run)
+    assert loaded.status == 1
+    assert re.fullmatch(rf"{path}: is damaged \(CRC check failed \w+ != \w+\): get it again\.", loaded.message)
+    assert not stored()
+    assert not Run.objects.exists()
+    assert json.loads(counts.read_text())["status"] == "refused"
+
+
+def flipped() -> bytes:
+    """Not packed, and of the learner 2 instead of 1."""
+    return gzip.compress(f"{HEADER}\n{make_row()}\n".encode(), 0).replace(b",1,", b",2,")
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_a_damaged_pipe_is_told_with_the_run_that_stored_what_may_be_false(
+    monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, flipped())
+    os.close(writer)
+    with open(reader) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        loaded = load("-", dry_run=dry_run)
+    assert (loaded.status, loaded.counts) == (1, (1, 1, 0, 0))
+    what_to_do = r"-: is damaged \(CRC check failed \w+ != \w+\): get it again\."
+    if dry_run:
+        assert re.fullmatch(what_to_do, loaded.message)
+    else:
+        run = Run.objects.get()
+        assert re.fullmatch(rf"{what_to_do} What run {run.pk} stored of it may be false\.", loaded.message)
+        assert (run.status, run.message) == ("stopped", loaded.message)
+        assert run.program_intents.get().learner_id == 2
 
 
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
