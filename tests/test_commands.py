@@ -383,6 +383,29 @@ def test_the_rejects_file_of_a_clean_load_has_only_its_header_and_an_old_one_is_
     assert read_csv(rejects) == [REJECTS_HEADER]
 
 
+def test_a_json_value_that_is_no_scalar_is_told_and_kept_as_what_it_is(tmp_path: Path) -> None:
+    path, rejects = tmp_path / "report.jsonl", tmp_path / "rejects.csv"
+    values: list[dict[str, Any]] = [
+        {"learner": {"id": [1, None]}},
+        {"certainty": ["MAYBE"]},
+        {"effective_timestamp": {}},
+        {"reason": []},
+    ]
+    path.write_text("\n".join(json.dumps(ROW | value) for value in values))
+    assert load(path, "--rejects", rejects).counts == (4, 0, 0, 4)
+    learner, certainty, moment, reason = read_csv(rejects)[1:]
+    assert (learner[2], learner[4]) == (
+        "learner: Expected an integer that names a user, not {'id': [1, None]}.",
+        "{'id': [1, None]}",
+    )
+    assert (certainty[2], certainty[6]) == (
+        "certainty: Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not ['MAYBE'].",
+        "['MAYBE']",
+    )
+    assert moment[2].endswith("such as 2022-04-12T00:00:00Z, not {}.")
+    assert (moment[7], reason[5]) == ("{}", "[]")
+
+
 def test_without_a_rejects_file_the_first_ten_are_shown(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.csv", *[BAD] * 12)
     loaded = load(path)

@@ -19,7 +19,8 @@ from program_intent.sources.formats import BEGINNING, other_format
 BLOCK = 500
 # Characters of a line, and of a record of several; a line of 16 MiB took 2.7 GB to parse.
 LONGEST = 2**20
-
+# Characters read at once, and then the rest of the last line: JSON takes 25 times as much while it is parsed.
+_ENOUGH = 256 * 2**10
 
 # Bytes read at once; each time Python has a turn.
 BUFFER = 128 * 2**10
@@ -138,7 +139,7 @@ class Lines:
         size = sum(map(len, ahead))
         self._is_reading = True
         try:
-            while not self._break and len(ahead) < BLOCK and size < LONGEST and (line := readline(LONGEST)):
+            while not self._break and len(ahead) < BLOCK and size < _ENOUGH and (line := readline(LONGEST)):
                 ahead.append(line)
                 size += len(line)
                 if len(line) == LONGEST and line[-1] not in "\r\n":
