@@ -450,6 +450,9 @@ UNSAID = (
 )
 
 
+PRETTY = json.dumps(ROW, indent=2).encode()
+
+
 def tar(content: bytes) -> bytes:
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w") as archive:
@@ -492,6 +495,49 @@ def tar(content: bytes) -> bytes:
         ("bad.csv", HEADER.encode("utf-16-le"), "is UTF-16 or UTF-32: convert it to UTF-8."),
         ("bad.csv", HEADER.encode("utf-16-be"), "is UTF-16 or UTF-32: convert it to UTF-8."),
         ("bad.csv", HEADER.encode("utf-32"), "is UTF-16 or UTF-32: convert it to UTF-8."),
+        ("bad.csv.gz", gzip.compress(gzip.compress(HEADER.encode())), "is gzipped twice: unpack it once."),
+        ("bad.lzma", lzma.compress(b"a", lzma.FORMAT_ALONE), "is compressed by lzma: unpack it."),
+        ("bad.lz4", b"\x04\x22\x4d\x18\x64\x40...", "is compressed by lz4: unpack it."),
+        ("bad.Z", b"\x1f\x9d\x90...", "is compressed by compress: unpack it."),
+        ("bad.rar", b"Rar!\x1a\x07\x01\0...", "is a RAR archive: unpack it."),
+        ("bad.arrow", b"ARROW1\0\0\xff\xff\xff\xff...", "is Arrow or Feather: export it as CSV."),
+        ("bad.feather", b"FEA1...", "is Arrow or Feather: export it as CSV."),
+        ("bad.arrows", b"\xff\xff\xff\xff...", "is Arrow or Feather: export it as CSV."),
+        ("bad.orc", b"ORC\n...", "is ORC: export it as CSV."),
+        ("bad.pdf", b"%PDF-1.7\n...", "is PDF: export it as CSV."),
+        ("bad.dump", b"PGDMP\x01\x0e\0...", "is a dump of a database: export it as CSV."),
+        ("bad.csv", b"\n<!DOCTYPE html>\n<html>", "is a web page, such as one to sign in: get the report itself."),
+        ("bad.csv", b"<html lang='en'>", "is a web page, such as one to sign in: get the report itself."),
+        ("bad.xml", b'\xef\xbb\xbf<?xml version="1.0"?>\n<rows>', "is XML: export it as CSV."),
+        ("bad.jsonl", b"<rows>\n  <row>", "is XML: export it as CSV."),
+        (
+            "bad.csv",
+            b"sep=;\r\n" + HEADER.replace(",", ";").encode(),
+            "is a CSV with a first line for Excel: remove that line, and separate it by commas.",
+        ),
+        (
+            "bad.csv",
+            b'\xef\xbb\xbf"sep=,"\r\n' + HEADER.encode(),
+            "is a CSV with a first line for Excel: remove that line.",
+        ),
+        ("bad.jsonl", PRETTY, "is a JSON object of several lines: write one object per line."),
+        ("bad.json", PRETTY, "is a JSON object of several lines: write one object per line."),
+        ("bad.jsonl", b"\n" + HEADER.encode(), "looks like CSV: give --format csv, or name it .csv."),
+        (
+            "bad.ndjson",
+            HEADER.upper().replace(",", '"\t"').encode(),
+            "looks like CSV: give --format csv, or name it .csv.",
+        ),
+        (
+            "bad.csv",
+            HEADER.encode() + b",no\xe2\x80\x8bte",
+            r"a character in the header cannot be seen: no\u200bte: take it out.",
+        ),
+        (
+            "bad.csv",
+            HEADER.encode() + b",no\0te\n",
+            r"a character in the header cannot be seen: no\x00te: take it out.",
+        ),
         ("bad.tar", tar(HEADER.encode()), "is a tar archive: unpack it."),
         ("bad.tar.gz", gzip.compress(tar(HEADER.encode())), "is a tar archive: unpack it."),
         (
@@ -556,6 +602,17 @@ def test_nothing_is_written_if_an_output_cannot_be(
         assert earlier.read_text() == EARLIER[other]
     else:
         assert json.loads(earlier.read_text())["message"] == loaded.message
+
+
+def test_a_header_that_begins_as_another_kind_of_file_is_one(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", f"0000-0001,{make_row()}", header=f"ORCID,{HEADER.upper()}")
+    assert load(path).counts == (1, 1, 0, 0)
+
+
+def test_a_first_line_that_is_no_object_is_a_bad_row_and_no_csv(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    path.write_text(f"learner,reason\n{json.dumps(ROW)}")
+    assert load(path).counts == (2, 1, 0, 1)
 
 
 def test_standard_input_is_read_only_once(report: Path) -> None:
