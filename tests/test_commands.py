@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tarfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -799,6 +800,15 @@ def test_the_report_is_the_table_as_json(tmp_path: Path, dry_run: bool) -> None:
     assert 0 < report["seconds"] < 60
     table = dict(line.split() for line in loaded.stdout.splitlines())
     assert table == {name: str(value) for name, value in report.items()}
+
+
+@pytest.mark.parametrize(("status", "make"), [(0, write_report), (1, lambda path: path)], ids=["loaded", "missing"])
+def test_a_file_name_that_is_no_text_is_spelled_out_in_the_report(
+    tmp_path: Path, status: int, make: Callable[[Path], Path]
+) -> None:
+    counts = tmp_path / "report.json"
+    assert load(make(tmp_path / "b\udcff.csv"), "--report", counts).status == status
+    assert json.loads(counts.read_text())["files"] == [f"{tmp_path}/b\\udcff.csv"]
 
 
 def test_the_table_groups_thousands(tmp_path: Path) -> None:

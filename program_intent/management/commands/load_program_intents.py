@@ -89,7 +89,7 @@ class Command(BaseCommand):
         try:
             if report:
                 moments = {"started": started.isoformat(), "finished": timezone.now().isoformat()}
-                files = {"files": paths, "status": status, "message": message}
+                files = {"files": list(map(printable, paths)), "status": status, "message": message}
                 outputs.write_report(report, asdict(counts) | moments | files)
         finally:
             if self._run:
