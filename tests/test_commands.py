@@ -7,8 +7,10 @@ import io
 import json
 import lzma
 import os
+import re
 import sys
 import tarfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from django.db import OperationalError, models
 from django.test import override_settings
 
 from program_intent.management.commands import load_program_intents
-from program_intent.models import ProgramIntent
+from program_intent.models import ProgramIntent, Run
 from program_intent.store.batches import PreparedRows
 from program_intent.validation.learners import field_meant
 from tests.builders import make_user
@@ -382,6 +384,29 @@ def test_the_rejects_file_of_a_clean_load_has_only_its_header_and_an_old_one_is_
     assert read_csv(rejects) == [REJECTS_HEADER]
 
 
+def test_a_json_value_that_is_no_scalar_is_told_and_kept_as_what_it_is(tmp_path: Path) -> None:
+    path, rejects = tmp_path / "report.jsonl", tmp_path / "rejects.csv"
+    values: list[dict[str, Any]] = [
+        {"learner": {"id": [1, None]}},
+        {"certainty": ["MAYBE"]},
+        {"effective_timestamp": {}},
+        {"reason": []},
+    ]
+    path.write_text("\n".join(json.dumps(ROW | value) for value in values))
+    assert load(path, "--rejects", rejects).counts == (4, 0, 0, 4)
+    learner, certainty, moment, reason = read_csv(rejects)[1:]
+    assert (learner[2], learner[4]) == (
+        "learner: Expected an integer that names a user, not {'id': [1, None]}.",
+        "{'id': [1, None]}",
+    )
+    assert (certainty[2], certainty[6]) == (
+        "certainty: Expected one of CERTAIN_YES, CERTAIN_NO, MAYBE, not ['MAYBE'].",
+        "['MAYBE']",
+    )
+    assert moment[2].endswith("such as 2022-04-12T00:00:00Z, not {}.")
+    assert (moment[7], reason[5]) == ("{}", "[]")
+
+
 def test_without_a_rejects_file_the_first_ten_are_shown(tmp_path: Path) -> None:
     path = write_report(tmp_path / "report.csv", *[BAD] * 12)
     loaded = load(path)
@@ -426,6 +451,9 @@ UNSAID = (
 )
 
 
+PRETTY = json.dumps(ROW, indent=2).encode()
+
+
 def tar(content: bytes) -> bytes:
     written = io.BytesIO()
     with tarfile.open(fileobj=written, mode="w") as archive:
@@ -468,6 +496,49 @@ def tar(content: bytes) -> bytes:
         ("bad.csv", HEADER.encode("utf-16-le"), "is UTF-16 or UTF-32: convert it to UTF-8."),
         ("bad.csv", HEADER.encode("utf-16-be"), "is UTF-16 or UTF-32: convert it to UTF-8."),
         ("bad.csv", HEADER.encode("utf-32"), "is UTF-16 or UTF-32: convert it to UTF-8."),
+        ("bad.csv.gz", gzip.compress(gzip.compress(HEADER.encode())), "is gzipped twice: unpack it once."),
+        ("bad.lzma", lzma.compress(b"a", lzma.FORMAT_ALONE), "is compressed by lzma: unpack it."),
+        ("bad.lz4", b"\x04\x22\x4d\x18\x64\x40...", "is compressed by lz4: unpack it."),
+        ("bad.Z", b"\x1f\x9d\x90...", "is compressed by compress: unpack it."),
+        ("bad.rar", b"Rar!\x1a\x07\x01\0...", "is a RAR archive: unpack it."),
+        ("bad.arrow", b"ARROW1\0\0\xff\xff\xff\xff...", "is Arrow or Feather: export it as CSV."),
+        ("bad.feather", b"FEA1...", "is Arrow or Feather: export it as CSV."),
+        ("bad.arrows", b"\xff\xff\xff\xff...", "is Arrow or Feather: export it as CSV."),
+        ("bad.orc", b"ORC\n...", "is ORC: export it as CSV."),
+        ("bad.pdf", b"%PDF-1.7\n...", "is PDF: export it as CSV."),
+        ("bad.dump", b"PGDMP\x01\x0e\0...", "is a dump of a database: export it as CSV."),
+        ("bad.csv", b"\n<!DOCTYPE html>\n<html>", "is a web page, such as one to sign in: get the report itself."),
+        ("bad.csv", b"<html lang='en'>", "is a web page, such as one to sign in: get the report itself."),
+        ("bad.xml", b'\xef\xbb\xbf<?xml version="1.0"?>\n<rows>', "is XML: export it as CSV."),
+        ("bad.jsonl", b"<rows>\n  <row>", "is XML: export it as CSV."),
+        (
+            "bad.csv",
+            b"sep=;\r\n" + HEADER.replace(",", ";").encode(),
+            "is a CSV with a first line for Excel: remove that line, and separate it by commas.",
+        ),
+        (
+            "bad.csv",
+            b'\xef\xbb\xbf"sep=,"\r\n' + HEADER.encode(),
+            "is a CSV with a first line for Excel: remove that line.",
+        ),
+        ("bad.jsonl", PRETTY, "is a JSON object of several lines: write one object per line."),
+        ("bad.json", PRETTY, "is a JSON object of several lines: write one object per line."),
+        ("bad.jsonl", b"\n" + HEADER.encode(), "looks like CSV: give --format csv, or name it .csv."),
+        (
+            "bad.ndjson",
+            HEADER.upper().replace(",", '"\t"').encode(),
+            "looks like CSV: give --format csv, or name it .csv.",
+        ),
+        (
+            "bad.csv",
+            HEADER.encode() + b",no\xe2\x80\x8bte",
+            r"a character in the header cannot be seen: no\u200bte: take it out.",
+        ),
+        (
+            "bad.csv",
+            HEADER.encode() + b",no\0te\n",
+            r"a character in the header cannot be seen: no\x00te: take it out.",
+        ),
         ("bad.tar", tar(HEADER.encode()), "is a tar archive: unpack it."),
         ("bad.tar.gz", gzip.compress(tar(HEADER.encode())), "is a tar archive: unpack it."),
         (
@@ -486,6 +557,11 @@ def tar(content: bytes) -> bytes:
             "bad.csv.gz",
             gzip.compress(HEADER.encode())[:-12],
             "breaks off after line 0: Compressed file ended before the end-of-stream marker was reached.",
+        ),
+        (
+            "bad.csv.gz",
+            gzip.compress(f"{HEADER}\n{make_row()}\n".encode()) + b"more",
+            "is damaged (Not a gzipped file (b'mo')): get it again.",
         ),
     ],
 )
@@ -529,6 +605,17 @@ def test_nothing_is_written_if_an_output_cannot_be(
         assert json.loads(earlier.read_text())["message"] == loaded.message
 
 
+def test_a_header_that_begins_as_another_kind_of_file_is_one(tmp_path: Path) -> None:
+    path = write_report(tmp_path / "report.csv", f"0000-0001,{make_row()}", header=f"ORCID,{HEADER.upper()}")
+    assert load(path).counts == (1, 1, 0, 0)
+
+
+def test_a_first_line_that_is_no_object_is_a_bad_row_and_no_csv(tmp_path: Path) -> None:
+    path = tmp_path / "report.jsonl"
+    path.write_text(f"learner,reason\n{json.dumps(ROW)}")
+    assert load(path).counts == (2, 1, 0, 1)
+
+
 def test_standard_input_is_read_only_once(report: Path) -> None:
     loaded = load("-", report, "-")
     assert (loaded.status, loaded.message) == (1, "Standard input (-) can be read only once.")
@@ -564,6 +651,46 @@ def test_a_broken_file_also_stops_the_files_after_it(report: Path, tmp_path: Pat
         f"{path}: breaks off after line 2: Compressed file ended before the end-of-stream marker was reached.",
     )
     assert [row.learner_id for row in stored()] == [3]
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_a_bit_that_flipped_in_a_gzip_file_stores_no_intent_that_nobody_had(
+    report: Path, tmp_path: Path, dry_run: bool
+) -> None:
+    path, counts = tmp_path / "damaged.csv.gz", tmp_path / "report.json"
+    path.write_bytes(flipped())
+    loaded = load(report, path, "--report", counts, dry_run=dry_run)
+    assert loaded.status == 1
+    assert re.fullmatch(rf"{path}: is damaged \(CRC check failed \w+ != \w+\): get it again\.", loaded.message)
+    assert not stored()
+    assert not Run.objects.exists()
+    assert json.loads(counts.read_text())["status"] == "refused"
+
+
+def flipped() -> bytes:
+    """Not packed, and of the learner 2 instead of 1."""
+    return gzip.compress(f"{HEADER}\n{make_row()}\n".encode(), 0).replace(b",1,", b",2,")
+
+
+@pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
+def test_a_damaged_pipe_is_told_with_the_run_that_stored_what_may_be_false(
+    monkeypatch: pytest.MonkeyPatch, dry_run: bool
+) -> None:
+    reader, writer = os.pipe()
+    os.write(writer, flipped())
+    os.close(writer)
+    with open(reader) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        loaded = load("-", dry_run=dry_run)
+    assert (loaded.status, loaded.counts) == (1, (1, 1, 0, 0))
+    what_to_do = r"-: is damaged \(CRC check failed \w+ != \w+\): get it again\."
+    if dry_run:
+        assert re.fullmatch(what_to_do, loaded.message)
+    else:
+        run = Run.objects.get()
+        assert re.fullmatch(rf"{what_to_do} What run {run.pk} stored of it may be false\.", loaded.message)
+        assert (run.status, run.message) == ("stopped", loaded.message)
+        assert run.program_intents.get().learner_id == 2
 
 
 @pytest.mark.parametrize("dry_run", [True, False], ids=["dry", "real"])
@@ -673,6 +800,15 @@ def test_the_report_is_the_table_as_json(tmp_path: Path, dry_run: bool) -> None:
     assert 0 < report["seconds"] < 60
     table = dict(line.split() for line in loaded.stdout.splitlines())
     assert table == {name: str(value) for name, value in report.items()}
+
+
+@pytest.mark.parametrize(("status", "make"), [(0, write_report), (1, lambda path: path)], ids=["loaded", "missing"])
+def test_a_file_name_that_is_no_text_is_spelled_out_in_the_report(
+    tmp_path: Path, status: int, make: Callable[[Path], Path]
+) -> None:
+    counts = tmp_path / "report.json"
+    assert load(make(tmp_path / "b\udcff.csv"), "--report", counts).status == status
+    assert json.loads(counts.read_text())["files"] == [f"{tmp_path}/b\\udcff.csv"]
 
 
 def test_the_table_groups_thousands(tmp_path: Path) -> None:

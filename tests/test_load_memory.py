@@ -14,7 +14,17 @@ from django.db import connection
 from program_intent.data import FIELDS
 from program_intent.intake.load import LARGEST_TRANSACTION
 from test_settings import ENGINE
-from tests.reports import HEADER, LEARNERS, as_csv, make_learners, make_row, many, process_environment, write_report
+from tests.reports import (
+    HEADER,
+    LEARNERS,
+    PROGRAM,
+    as_csv,
+    make_learners,
+    make_row,
+    many,
+    process_environment,
+    write_report,
+)
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -125,6 +135,15 @@ def an_array_on_one_line(path: Path) -> Path:
     return path
 
 
+def values_that_are_arrays(path: Path) -> Path:
+    row = dict(zip(FIELDS, (0, PROGRAM, "REFUND", "MAYBE", "2022-04-12T00:00:00Z"), strict=True))
+    with gzip.open(path, "wt", compresslevel=1) as file:
+        for number in range(60):
+            value = [[]] * 340_000 if number % 2 else {"a": [{}] * 340_000}
+            print(json.dumps(row | {FIELDS[number % 5]: value}, separators=(",", ":")), file=file)
+    return path
+
+
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="what is read is bounded before any database has it")
 @pytest.mark.parametrize(
     ("name", "make", "ends"),
@@ -133,6 +152,7 @@ def an_array_on_one_line(path: Path) -> Path:
         ("endless.csv.gz", a_line_without_an_end, "line 3 is longer than 1 MiB: write one record per line."),
         ("columns.csv.gz", empty_columns, "200 rows were rejected: --rejects PATH keeps them."),
         ("array.jsonl", an_array_on_one_line, "line 2 is longer than 1 MiB: write one record per line."),
+        ("values.jsonl.gz", values_that_are_arrays, "60 rows were rejected: --rejects PATH keeps them."),
     ],
 )
 def test_however_its_rows_look_a_load_takes_less_than_200_megabytes(

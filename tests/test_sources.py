@@ -3,8 +3,10 @@
 import gzip
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -430,20 +432,70 @@ def test_a_truncated_gzip_file_gives_its_rows_up_to_the_break(write: Write) -> N
 
 
 _WHOLE = gzip.compress(f"{HEADER}\n{ROW}\n{ROW}\n".encode())
-
-
-@pytest.mark.parametrize(
+# Not packed, so that each line of it is a row nevertheless.
+_FLIPPED = gzip.compress(f"{HEADER}\n{ROW}\n{ROW}\n".encode(), 0).replace(b",1,", b",3,", 1)
+_DAMAGED = pytest.mark.parametrize(
     ("content", "error"),
     [
-        (_WHOLE + _WHOLE[:10] + b"\xff" * 20, "Error -3 while decompressing data: invalid block type"),
-        (_WHOLE + b"no gzip", "Not a gzipped file (b'no')"),
+        pytest.param(_FLIPPED, "CRC check failed", id="a bit flipped"),
+        pytest.param(_WHOLE + _FLIPPED + _WHOLE, "CRC check failed", id="a bit flipped in a later member"),
+        pytest.param(_WHOLE[:-1] + b"\1", "Incorrect length of data produced", id="another length"),
+        pytest.param(
+            _WHOLE + _WHOLE[:10] + b"\xff" * 20,
+            "Error -3 while decompressing data: invalid block type",
+            id="badly packed",
+        ),
+        pytest.param(_WHOLE + b"no gzip", "Not a gzipped file (b'no')", id="followed by something else"),
     ],
 )
-def test_a_corrupt_gzip_file_gives_its_rows_up_to_the_break(write: Write, content: bytes, error: str) -> None:
+
+
+def is_told(message: str, path: object, error: str) -> bool:
+    return message.startswith(f"{path}: is damaged ({error}") and message.endswith("): get it again.")
+
+
+@_DAMAGED
+def test_a_damaged_gzip_file_is_refused_before_a_row_of_it_is_read(write: Write, content: bytes, error: str) -> None:
     path = write(content)
+    assert is_told(refusal(path), path, error)
+
+
+@_DAMAGED
+def test_damage_of_a_file_that_is_standard_input_is_found_where_it_is_read_from(
+    write: Write, monkeypatch: pytest.MonkeyPatch, content: bytes, error: str
+) -> None:
+    with write(b"read before" + content).open() as file:
+        file.buffer.raw.seek(len("read before"))  # type: ignore[attr-defined]  # as head -c does
+        monkeypatch.setattr(sys, "stdin", file)
+        assert is_told(refusal("-"), "-", error)
+
+
+def test_a_file_that_is_standard_input_is_read_from_where_it_is(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    with write(b"read before" + _WHOLE).open() as file:
+        file.buffer.raw.seek(len("read before"))  # type: ignore[attr-defined]
+        monkeypatch.setattr(sys, "stdin", file)
+        source = open_file("-")
+        assert [record.values for record in reading(source)] == [VALUES, VALUES]
+        assert source.stored() == {"name": "-", "bytes": len(_WHOLE), "sha256": sha256(_WHOLE).hexdigest()}
+
+
+@_DAMAGED
+@pytest.mark.parametrize("name", ["pipe", "/dev/fd/{}"])
+def test_a_damaged_pipe_gives_its_rows_up_to_where_the_damage_shows(
+    tmp_path: Path, name: str, content: bytes, error: str
+) -> None:
+    """It can be read only once."""
+    reader, writer = os.pipe()
+    path = tmp_path / name.format(reader)
+    if name == "pipe":
+        os.mkfifo(path)
+        threading.Thread(target=path.write_bytes, args=(content,)).start()
+    os.write(writer, content)
+    os.close(writer)
     records, message = read_to_the_break(path)
-    assert [record.values for record in records] == [VALUES, VALUES]
-    assert message == f"{path}: breaks off after line 3: {error}."
+    assert [record.line for record in records[:2]] == [2, 3]
+    assert is_told(message, path, error)
+    os.close(reader)
 
 
 def test_a_gzip_file_that_breaks_off_in_its_header_is_refused(write: Write) -> None:

@@ -5,6 +5,7 @@ import os
 from program_intent.exceptions import LoadError
 from program_intent.sources.csv_file import CsvFile
 from program_intent.sources.formats import is_json
+from program_intent.sources.headers import looks_like_csv
 from program_intent.sources.json_lines import JsonLinesFile
 from program_intent.sources.lines import Lines
 
@@ -24,6 +25,8 @@ def open_file(path: str, file_format: str | None = None, *, names_mean_one_field
     try:
         if not is_json_lines and is_json(lines.beginning):
             raise LoadError(f"{path}: looks like JSON lines: give --format jsonl, or name it .jsonl.")
+        if is_json_lines and looks_like_csv(next(filter(str.strip, lines.ahead()), "")):
+            raise LoadError(f"{path}: looks like CSV: give --format csv, or name it .csv.")
         return JsonLinesFile(lines, names_mean_one_field) if is_json_lines else CsvFile(lines)
     except BaseException:
         lines.close()

@@ -1,6 +1,7 @@
 """Which of the outside's names stands for which field."""
 
 from collections.abc import Iterable
+from unicodedata import category
 
 from program_intent.data import FIELDS
 from program_intent.exceptions import LoadError
@@ -33,10 +34,16 @@ def learner_name(names: Iterable[str]) -> str:
 
 def other_separator(line: str) -> str:
     """What stands between the columns of a header instead of commas; empty if nothing known does."""
-    for separator, plural in _OTHER_SEPARATORS.items():
-        if set(FIELDS) <= set(map(field_named, line.replace('"', "").split(separator))):
-            return plural
-    return ""
+    return next((plural for each, plural in _OTHER_SEPARATORS.items() if _is_header(line, each)), "")
+
+
+def looks_like_csv(line: str) -> bool:
+    """Whether the line is a header, of commas or of what stands for them."""
+    return any(_is_header(line, separator) for separator in (",", *_OTHER_SEPARATORS))
+
+
+def _is_header(line: str, separator: str) -> bool:
+    return set(FIELDS) <= set(map(field_named, line.replace('"', "").split(separator)))
 
 
 def columns(source: str, header: Iterable[str]) -> list[int]:
@@ -55,7 +62,13 @@ def columns(source: str, header: Iterable[str]) -> list[int]:
     missing = [field for field in FIELDS if field not in found]
     if missing:
         raise LoadError(f"{source}: no column for {', '.join(missing)}; the header has {_shortened(', '.join(names))}.")
+    if name := next(filter(_has_what_nobody_sees, names), ""):
+        raise LoadError(f"{source}: a character in the header cannot be seen: {_shortened(name)}: take it out.")
     return [found[field] for field in FIELDS]
+
+
+def _has_what_nobody_sees(name: str) -> bool:
+    return not name.isprintable() and any(category(each) in ("Cc", "Cf") for each in name)
 
 
 def _shortened(text: str) -> str:

@@ -16,6 +16,21 @@ from program_intent.sources.rows import Block, Malformed, Values
 _DECODER = json.JSONDecoder()
 
 
+class NoScalar:
+    """In place of a value that is an array or object, its text: parsed, it would take 25 times as much memory."""
+
+    __hash__ = None  # type: ignore[assignment]  # as that of what it stands for
+
+    def __init__(self, value: object) -> None:
+        try:
+            self._text = repr(value)
+        except RecursionError:
+            self._text = f"a {type(value).__name__}"
+
+    def __repr__(self) -> str:
+        return self._text
+
+
 class JsonLinesFile:
     """JSON lines; a key that is missing in one is a value that is None."""
 
@@ -61,7 +76,9 @@ def _plain_rows(lines: list[str], learner: str | None) -> list[Values] | None:
     # A text has two quotes, so there are more of them than texts where a dict dropped the first of two equal keys.
     types = list(map(type, chain.from_iterable(map(dict.values, objects))))
     no_key_is_lost = text.count('"') == 2 * (len(types) + types.count(str))
-    return rows if nothing_follows and no_key_is_lost else None
+    if not (nothing_follows and no_key_is_lost):
+        return None
+    return list(map(_without_objects, rows)) if dict in types or list in types else rows
 
 
 @lru_cache(maxsize=8)
@@ -85,17 +102,22 @@ def _picker(keys: tuple[str, ...], learner: str | None) -> Callable[[dict[str, A
     return lambda found: tuple(found[names[field]] if field in names else None for field in FIELDS)
 
 
+def _without_objects(values: Values) -> Values:
+    return tuple(NoScalar(value) if isinstance(value, dict | list) else value for value in values)
+
+
 def _row(line: str, learner: str | None) -> Values | Malformed:
     try:
         keys, found = _parsed(line.rstrip("\r\n"))
     except ValueError as error:
         return Malformed(str(error), ("",) * len(FIELDS))
     try:
-        return _picker(tuple(keys), learner)(found)
+        return _without_objects(_picker(tuple(keys), learner)(found))
     except ValueError as error:
         named = {field_named(key): found[key] for key in keys}
         # Of whom it is, is what may not be said.
-        return Malformed(str(error), tuple("" if field == "learner" else named.get(field) for field in FIELDS))
+        values = tuple("" if field == "learner" else named.get(field) for field in FIELDS)
+        return Malformed(str(error), _without_objects(values))
 
 
 def _parsed(original: str) -> tuple[list[str], dict[str, Any]]:

@@ -19,10 +19,12 @@ from program_intent.sources.formats import BEGINNING, other_format
 BLOCK = 500
 # Characters of a line, and of a record of several; a line of 16 MiB took 2.7 GB to parse.
 LONGEST = 2**20
-
+# Characters read at once, and then the rest of the last line: JSON takes 25 times as much while it is parsed.
+_ENOUGH = 256 * 2**10
 
 # Bytes read at once; each time Python has a turn.
 BUFFER = 128 * 2**10
+_DAMAGE = (gzip.BadGzipFile, zlib.error)
 
 
 class Stored(RawIOBase):
@@ -48,12 +50,29 @@ class Stored(RawIOBase):
         self.is_read_to_end = count == 0
         return count
 
+    def verify(self) -> None:
+        """Unpack it to its end, which alone tells whether it is as it was written, and go back; not counted.
+
+        :raises OSError, zlib.error: it is damaged, or cannot be read. That it breaks off is told when it does.
+        """
+        here = self._file.tell()
+        self._file.seek(here - self.bytes)
+        unpacked = gzip.GzipFile(fileobj=self._file)
+        with suppress(EOFError):
+            while unpacked.read(BUFFER):
+                pass
+        self._file.seek(here)
+
     def sha256(self) -> str:
         return self._hash.hexdigest()
 
     def close(self) -> None:
         self._file.close()
         super().close()
+
+
+class Damaged(LoadError):
+    """What was read of it may be false."""
 
 
 class Lines:
@@ -78,10 +97,26 @@ class Lines:
         self.beginning = b""
         with suppress(OSError, EOFError, zlib.error):  # told when the lines are read
             self.beginning = unpacked.peek(BEGINNING)[:BEGINNING]
+        try:
+            self._refuse_unsound(is_gzip)
+        except LoadError:
+            self.close()
+            raise
+
+    def _refuse_unsound(self, is_gzip: bool) -> None:
         what, remedy = other_format(self.beginning)
         if what:
-            self.close()
-            raise LoadError(f"{path}: is {what}: {remedy}.")
+            raise LoadError(f"{self.name}: is {what}: {remedy}.")
+        try:
+            if is_gzip and self._stored.seekable():
+                self._stored.verify()
+        except _DAMAGE as error:
+            raise self._damaged(error) from error
+        except OSError as error:
+            raise LoadError(f"{self.name}: cannot be read: {error.strerror}.") from error
+
+    def _damaged(self, error: Exception) -> Damaged:
+        return Damaged(f"{self.name}: is damaged ({error}): get it again.")
 
     def __iter__(self) -> Iterator[str]:
         return self
@@ -104,14 +139,17 @@ class Lines:
         size = sum(map(len, ahead))
         self._is_reading = True
         try:
-            while not self._break and len(ahead) < BLOCK and size < LONGEST and (line := readline(LONGEST)):
+            while not self._break and len(ahead) < BLOCK and size < _ENOUGH and (line := readline(LONGEST)):
                 ahead.append(line)
                 size += len(line)
                 if len(line) == LONGEST and line[-1] not in "\r\n":
                     ahead.pop()
                     where = f"{self.name}: line {self.number + len(ahead) + 1}"
                     self._break = LoadError(f"{where} is longer than 1 MiB: write one record per line.")
-        except (OSError, EOFError, zlib.error) as error:
+        except _DAMAGE as error:
+            self._break = self._damaged(error)
+            self._break.__cause__ = error
+        except (OSError, EOFError) as error:
             after = self.number + len(self._ahead)
             self._break = LoadError(f"{self.name}: breaks off after line {after}: {error}.")
             self._break.__cause__ = error

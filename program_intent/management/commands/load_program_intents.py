@@ -33,6 +33,7 @@ from program_intent.management.options import (
 from program_intent.management.process import finishing, terminable, tuned
 from program_intent.models import ProgramIntent
 from program_intent.sources.files import ReportFile, open_file, size
+from program_intent.sources.lines import Damaged
 from program_intent.sources.rows import Source
 from program_intent.validation.learners import all_mean_one_field, field_meant
 from program_intent.validation.values import Refused
@@ -91,7 +92,7 @@ class Command(BaseCommand):
         try:
             if report:
                 moments = {"started": started.isoformat(), "finished": timezone.now().isoformat()}
-                files = {"files": paths, "status": status, "message": message}
+                files = {"files": list(map(printable, paths)), "status": status, "message": message}
                 outputs.write_report(report, asdict(counts) | moments | files)
         finally:
             if self._run:
@@ -132,6 +133,10 @@ class Command(BaseCommand):
                     with outputs.writing(rejects.name):
                         rejects.flush()
                 self._status = RunStatus.FINISHED
+            except Damaged as error:  # a pipe; a file was verified when it was opened
+                if not run:
+                    raise
+                raise LoadError(f"{error} What run {run.key} stored of it may be false.") from error
             finally:
                 bar.close()
                 self._print(load.counts, options)
