@@ -138,9 +138,11 @@ class Command(BaseCommand):
                     raise
                 raise LoadError(f"{error} What run {run.key} stored of it may be false.") from error
             finally:
+                counts = load.counts
+                self._counts = lambda: counts
                 bar.close()
-                self._print(load.counts, options)
-        self._tell_of_rejects(load.counts.rejected, options)
+                self._print(counts, options)
+        self._tell_of_rejects(counts.rejected, options)
 
     def _tell_of_rejects(self, rejected: int, options: dict[str, Any]) -> None:
         if rejected:
