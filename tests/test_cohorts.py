@@ -26,7 +26,7 @@ from program_intent.models import ProgramIntent
 from program_intent.read import program as reads
 from tests import oracle
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, rolled_back, store_history
-from tests.reports import ROOT, load
+from tests.reports import AS_ON_MARIADB, ROOT, load
 from tests.strategies import LEARNERS, PROGRAMS, Question, certainties, generated, questions
 from tests.test_latest import as_value
 from tests.work import analyze, grew, work_of
@@ -256,6 +256,7 @@ def test_pages_are_the_unpaged_answer_also_while_others_write(monkeypatch: pytes
     assert list(api.iter_latest_certain_intents_for_program(PROGRAM)) != whole
 
 
+@AS_ON_MARIADB
 @pytest.mark.slow
 def test_the_real_report_counts_as_plain_python_counts_it() -> None:
     with gzip.open(REAL_REPORT, "rt", newline="") as file:

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection
 
 import test_settings
+from tests.reports import AS_ON_MARIADB
 
 ROOT = Path(__file__).parent.parent
 
@@ -22,10 +23,10 @@ ON_SERVERS = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite ha
         "uuid_user",
         "text_user",
         *(
-            pytest.param(host, marks=pytest.mark.slow)
+            pytest.param(host, marks=[AS_ON_MARIADB, pytest.mark.slow])
             for host in ("decimal_user", "linked_user", "inherited_user", "renamed")
         ),
-        pytest.param("latin1", marks=[ON_SERVERS, pytest.mark.slow]),
+        pytest.param("latin1", marks=[AS_ON_MARIADB, ON_SERVERS, pytest.mark.slow]),
     ],
 )
 def test_a_host_with_a_user_model_of_its_own_is_promised_the_same(host: str) -> None:

@@ -25,7 +25,7 @@ from program_intent.models import ErasedLearner, ErasedName, ProgramIntent, Reje
 from program_intent.store.erase import erase_named
 from program_intent.validation.values import Refused
 from tests.builders import MOMENT, make_intent, make_row, make_user, store_history, stored_intents
-from tests.reports import Loaded, load, write_report
+from tests.reports import ON_ONE_ENGINE, Loaded, load, write_report
 from tests.reports import make_row as line
 from tests.test_read_commands import Ended, run, run_process
 
@@ -252,6 +252,7 @@ def test_a_database_that_fails_is_told_in_one_line() -> None:
             assert run(ERASE, *arguments) == Ended(1, "The database failed: no such table", "")
 
 
+@ON_ONE_ENGINE
 def test_no_name_is_in_what_it_prints_logs_or_reports(alice: Any, tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     way: list[tuple[list[object], int]] = [

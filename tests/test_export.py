@@ -19,7 +19,17 @@ from program_intent import api
 from program_intent.models import ProgramIntent, Run
 from program_intent.read import pseudonyms
 from tests.builders import MOMENT, PROGRAM, make_intent, make_row, make_user, store_history, stored_intents
-from tests.reports import ON_ONE_ENGINE, ROOT, as_csv, load, make_learners, many, process_environment, write_report
+from tests.reports import (
+    AS_ON_MARIADB,
+    ON_ONE_ENGINE,
+    ROOT,
+    as_csv,
+    load,
+    make_learners,
+    many,
+    process_environment,
+    write_report,
+)
 from tests.reports import make_row as line
 from tests.test_erase_command import BY_NAME, NOBODY, reject
 from tests.test_read_commands import Ended, run, run_process
@@ -117,6 +127,7 @@ def test_a_later_bearer_of_a_name_is_told_nothing_of_the_former(ada: Any) -> Non
     }
 
 
+@ON_ONE_ENGINE
 def test_the_export_of_a_learner_with_60000_intents_takes_few_queries(ada: Any) -> None:
     runs = [Run.objects.create(kind="file", started=MOMENT, updated=MOMENT, first_key=0, last_key=0) for _ in range(3)]
     moments = (MOMENT + timedelta(seconds=number) for number in range(60_000))
@@ -259,6 +270,7 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 // 1_000
 """
 
 
+@AS_ON_MARIADB
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "to_a_file",

@@ -13,8 +13,8 @@ from django.db import connection
 
 from program_intent.data import FIELDS
 from program_intent.intake.load import LARGEST_TRANSACTION
-from test_settings import ENGINE
 from tests.reports import (
+    AS_ON_MARIADB,
     HEADER,
     LEARNERS,
     PROGRAM,
@@ -29,7 +29,7 @@ from tests.reports import (
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.slow,
-    pytest.mark.skipif(ENGINE == "mysql", reason="as on MariaDB: the same statements through the same driver"),
+    AS_ON_MARIADB,
 ]
 # A process that hangs fails its test instead of the whole run.
 LIMIT = 100

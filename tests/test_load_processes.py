@@ -22,6 +22,7 @@ from program_intent.data import FIELDS
 from program_intent.intake.load import FIRST_TRANSACTION, LARGEST_TRANSACTION
 from program_intent.models import ProgramIntent
 from tests.reports import (
+    AS_ON_MARIADB,
     HEADER,
     LEARNERS,
     ON_ONE_ENGINE,
@@ -272,6 +273,7 @@ def in_the_middle_of(
         yield process
 
 
+@AS_ON_MARIADB
 @pytest.mark.slow
 def test_a_load_killed_in_the_middle_and_run_again_ends_with_the_rows_of_an_undisturbed_one(tmp_path: Path) -> None:
     rows = many(2 * LARGEST_TRANSACTION + 10_000)
@@ -368,6 +370,7 @@ def load_side_by_side(reports: Sequence[Sequence[StoredRow]]) -> list[Loaded]:
         return [end(process) for process in processes]
 
 
+@AS_ON_MARIADB
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["the same order", "another order"])
 def test_two_loads_of_the_same_rows_at_once_store_each_once_and_their_counts_add_up(order: str) -> None:

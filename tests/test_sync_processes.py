@@ -30,6 +30,7 @@ from program_intent.validation.learners import unknown_learner
 from tests import private_postgresql
 from tests.proxy import Proxy
 from tests.reports import (
+    AS_ON_MARIADB,
     LEARNERS,
     ON_ONE_ENGINE,
     PROGRAM,
@@ -206,6 +207,7 @@ PLACES = [
 BAD_EACH = 500
 
 
+@AS_ON_MARIADB
 @pytest.mark.slow
 @pytest.mark.parametrize(("place", "count"), PLACES if connection.vendor == "sqlite" else OF_EACH_ENGINE)
 def test_what_is_below_the_checkpoint_of_a_killed_sync_is_stored_and_the_next_one_brings_the_rest(
@@ -295,6 +297,7 @@ def test_a_sync_whose_lease_is_stolen_in_mid_run_ends_with_75_and_stores_nothing
     assert Run.objects.earliest("pk").status == "stopped"
 
 
+@AS_ON_MARIADB
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "cursor",
@@ -411,6 +414,7 @@ def url_of(port: int, password: str = private_postgresql.PASSWORD) -> str:
 
 @ON_ONE_ENGINE
 @needs_postgresql
+@AS_ON_MARIADB
 @pytest.mark.slow
 def test_a_warehouse_that_goes_away_in_mid_stream_is_told_in_one_line(syncs: Syncs, proxy: Proxy) -> None:
     syncs.configure(URL=url_of(proxy.port))
@@ -442,6 +446,7 @@ SILENCES = [
 
 
 @needs_postgresql
+@AS_ON_MARIADB
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "place"), SILENCES if connection.vendor == "sqlite" else SILENCES[:1])
 def test_a_sync_of_a_warehouse_that_falls_silent_keeps_its_lease_and_can_be_interrupted(
@@ -470,6 +475,7 @@ def test_a_sync_of_a_warehouse_that_falls_silent_keeps_its_lease_and_can_be_inte
 
 @ON_ONE_ENGINE
 @needs_postgresql
+@AS_ON_MARIADB
 @pytest.mark.slow
 @pytest.mark.parametrize("fails", [Proxy.fall_silent, Proxy.cut])
 def test_a_sync_that_is_interrupted_while_it_stores_waits_for_no_warehouse_that_is_away(
@@ -489,6 +495,7 @@ def test_a_sync_that_is_interrupted_while_it_stores_waits_for_no_warehouse_that_
 
 @ON_ONE_ENGINE
 @needs_postgresql
+@AS_ON_MARIADB
 @pytest.mark.slow
 def test_a_wrong_password_is_told_in_one_line_and_nowhere_shown(syncs: Syncs, postgresql: int, tmp_path: Path) -> None:
     syncs.configure(URL=url_of(postgresql, "s3cr%24t-w%2Frong"))
@@ -532,6 +539,7 @@ def kill_other_connections() -> None:
     wait_until(are_gone)
 
 
+@AS_ON_MARIADB
 @pytest.mark.slow
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server that could end a connection")
 @pytest.mark.parametrize(
@@ -565,6 +573,7 @@ def test_an_app_database_that_ends_the_connection_is_told_in_one_line(
 # Rejects
 
 
+@AS_ON_MARIADB
 @pytest.mark.slow
 def test_rejects_that_are_met_again_are_in_the_table_once_and_who_signs_up_is_in_by_the_next_run(syncs: Syncs) -> None:
     syncs.configure(LAG=timedelta(days=1))
@@ -607,6 +616,7 @@ MEASURED_ONCE = pytest.mark.skipif(
 
 
 @MEASURED_ONCE
+@AS_ON_MARIADB
 @pytest.mark.slow
 def test_memory_does_not_grow_with_what_is_new(syncs: Syncs) -> None:
     """Small batches, so that what grows with the rows would show beside them."""
@@ -619,6 +629,7 @@ def test_memory_does_not_grow_with_what_is_new(syncs: Syncs) -> None:
 
 
 @MEASURED_ONCE
+@AS_ON_MARIADB
 @pytest.mark.slow
 def test_a_sync_of_300_000_rows_takes_less_than_200_megabytes_also_when_all_is_there_already(syncs: Syncs) -> None:
     syncs.add(list(as_texts(many(300_000))))
