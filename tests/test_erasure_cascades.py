@@ -27,7 +27,7 @@ from tests.test_admin import make_staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MANY = 60_000
+MANY = 10_000
 OURS = (ProgramIntent, ErasedLearner, ErasedName, RejectedIntent)
 
 

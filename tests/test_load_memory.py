@@ -31,6 +31,9 @@ pytestmark = [
     pytest.mark.slow,
     AS_ON_MARIADB,
 ]
+OF_WHAT_IS_READ = pytest.mark.skipif(
+    connection.vendor != "sqlite", reason="what is read is bounded before any database has it"
+)
 # A process that hangs fails its test instead of the whole run.
 LIMIT = 100
 # Rows: by then the batches that are in memory at once have all been there.
@@ -80,6 +83,7 @@ def peak_memory(*arguments: object, batch: int = LARGEST_TRANSACTION) -> int:
     return peak
 
 
+@OF_WHAT_IS_READ
 @pytest.mark.parametrize("option", [(), ("--dry-run",)], ids=["real", "dry"])
 def test_memory_does_not_grow_with_the_file(tmp_path: Path, option: tuple[str, ...]) -> None:
     rows = many(160_000)
@@ -144,7 +148,7 @@ def values_that_are_arrays(path: Path) -> Path:
     return path
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="what is read is bounded before any database has it")
+@OF_WHAT_IS_READ
 @pytest.mark.parametrize(
     ("name", "make", "ends"),
     [
@@ -163,6 +167,7 @@ def test_however_its_rows_look_a_load_takes_less_than_200_megabytes(
     assert message.endswith(ends)
 
 
+@OF_WHAT_IS_READ
 def test_under_debug_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     rows = many(160_000)
     small = write_report(tmp_path / "small.csv", *as_csv(rows[:SMALL]))
