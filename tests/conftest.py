@@ -12,6 +12,7 @@ import rest_framework
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.core.management.commands import flush
+from django.core.management.sql import emit_post_migrate_signal
 from django.db import connection, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
@@ -62,7 +63,7 @@ def _remembered() -> Iterator[None]:
 
     Django works it out anew each time, which took a third of the time of such a test.
     """
-    work_out = flush.emit_post_migrate_signal
+    work_out = emit_post_migrate_signal
     known: dict[str, list[tuple[Any, list[Any]]]] = {}
 
     def store_again(verbosity: int, interactive: bool, db: str, **kwargs: Any) -> None:
