@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -232,6 +233,22 @@ def test_what_stops_it_is_told_and_reported_with_what_was_erased_until_then(
     told = json.loads(report.read_text())
     assert (told["message"], [row["learner_id"] for row in told["done"]]) == (message, [alice.pk])
     assert learners_of_intents() == {bob.pk}
+
+
+def test_what_is_erased_is_reported_also_where_ctrl_c_is_pressed_twice_before_it_is_counted(
+    alice: Any, bob: Any, tmp_path: Path
+) -> None:
+    def erase(*args: Any, **kwargs: Any) -> Any:
+        erasure = erase_named(*args, **kwargs)
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+        return erasure
+
+    report = tmp_path / "report.json"
+    with mock.patch.object(erase_program_intents, "erase_named", side_effect=erase):
+        ended = run(ERASE, alice.pk, bob.pk, "--report", report)
+    assert (ended.status, learners_of_intents()) == (1, {bob.pk})
+    assert [row["learner_id"] for row in json.loads(report.read_text())["done"]] == [alice.pk]
 
 
 def stopping_after_one() -> Callable[..., Any]:

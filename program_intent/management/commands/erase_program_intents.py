@@ -78,7 +78,8 @@ class Command(BaseCommand):
     def _do(self, action: str, options: dict[str, Any]) -> None:
         try:
             for work in _WORKS[action](options):
-                with finishing():
+                with finishing() as commits:
+                    commits()  # from here on, in several transactions
                     self._done.append(work())
         finally:
             if self._done and options["verbosity"]:
